@@ -1,0 +1,1 @@
+"""The wire between Taskstream's services: envelope, topics, payload models, and nothing else."""
