@@ -1,0 +1,148 @@
+"""One JSON object a line, for our own logs and for those of every library alike. Secrets never get into a line."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import orjson
+import structlog
+from pydantic import SecretStr
+from structlog.stdlib import BoundLogger, ProcessorFormatter
+from structlog.typing import EventDict, Processor
+
+from service_kit import telemetry
+from service_kit.settings import ServiceSettings
+
+_HIDDEN = "***"
+_SECRET_KEY = re.compile(
+    r"token|password|passwd|secret|authorization|cookie|api_?key|private_?key", re.IGNORECASE
+)
+_URL_PASSWORD = re.compile(r"(://[^:/@\s\"']*:)[^@/\s\"']+(@)")
+_SHORTEST_SECRET = 6
+"""A shorter text would be struck out of ordinary words; the settings ask for long random ones."""
+
+_QUIET_LIBRARIES = ("httpx", "httpcore", "asyncio", "multipart", "opentelemetry")
+
+
+def configure_logs(settings: ServiceSettings) -> None:
+    """Send every log line of the process to standard output in the chosen form. May be called again."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    before: list[Processor] = [
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        _StaticFields(service=settings.service_name, version=settings.service_version),
+        _add_context,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _hide_secret_keys,
+    ]
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        ProcessorFormatter(
+            foreign_pre_chain=before,
+            processors=[ProcessorFormatter.remove_processors_meta, *_renderers(settings)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _QUIET_LIBRARIES:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    logging.captureWarnings(True)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            *before,
+            ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get_logger(name: str) -> BoundLogger:
+    """Give the logger of a module: `log.info("what_happened", key=value)`."""
+    logger: BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
+
+
+def _renderers(settings: ServiceSettings) -> list[Processor]:
+    censor = _Censor(settings)
+    if settings.log_format == "console":
+        return [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty()), censor]
+    return [
+        structlog.processors.format_exc_info,
+        structlog.processors.EventRenamer("message"),
+        structlog.processors.JSONRenderer(serializer=_to_json),
+        censor,
+    ]
+
+
+class _StaticFields:
+    def __init__(self, **fields: str) -> None:
+        self._fields = fields
+
+    def __call__(self, logger: Any, method: str, event: EventDict) -> EventDict:
+        for key, value in self._fields.items():
+            event.setdefault(key, value)
+        return event
+
+
+def _add_context(logger: Any, method: str, event: EventDict) -> EventDict:
+    for key, value in (
+        ("request_id", telemetry.request_id()),
+        ("correlation_id", telemetry.correlation_id()),
+        ("trace_id", telemetry.current_trace_id()),
+    ):
+        if value is not None:
+            event.setdefault(key, value)
+    return event
+
+
+def _hide_secret_keys(logger: Any, method: str, event: EventDict) -> EventDict:
+    for key, value in event.items():
+        if _SECRET_KEY.search(key):
+            event[key] = _HIDDEN
+        elif isinstance(value, MutableMapping):
+            event[key] = _hide_secret_keys(logger, method, dict(value))
+    return event
+
+
+def _to_json(event: EventDict, **_: Any) -> str:
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z).decode()
+
+
+class _Censor:
+    """The last look at a finished line: strikes out the process's own secrets and passwords inside addresses."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        secrets = sorted(set(_secret_texts(settings)), key=len, reverse=True)
+        self._own = re.compile("|".join(map(re.escape, secrets))) if secrets else None
+
+    def __call__(self, logger: Any, method: str, line: Any) -> str:
+        text = str(line)
+        if self._own is not None:
+            text = self._own.sub(_HIDDEN, text)
+        return _URL_PASSWORD.sub(rf"\1{_HIDDEN}\2", text) if "://" in text else text
+
+
+def _secret_texts(settings: ServiceSettings) -> Iterator[str]:
+    for field in type(settings).model_fields:
+        value = getattr(settings, field)
+        if not isinstance(value, SecretStr):
+            continue
+        text = value.get_secret_value()
+        candidates = {text}
+        if "://" in text:
+            password = urlsplit(text).password
+            candidates = {password, unquote(password)} if password else set()
+        # A secret of several lines (a PEM block) shows in a log line by line.
+        for candidate in candidates:
+            yield from (part for part in candidate.splitlines() if len(part) >= _SHORTEST_SECRET)

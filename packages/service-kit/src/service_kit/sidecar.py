@@ -1,0 +1,248 @@
+"""The own sidecar's HTTP API, through one persistent client.
+
+SidecarError
+├── SidecarUnavailable   not reached, timed out, or failed (5xx): it may or may not have been done
+└── PublishRejected      refused (4xx): trying the same again is of no use
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from service_kit import telemetry
+from service_kit.logs import get_logger
+from service_kit.metrics import SIDECAR_DURATION, SIDECAR_FAILURES
+from service_kit.settings import ServiceSettings
+from service_kit.sidecar_auth import TOKEN_HEADER
+
+EVENT_CONTENT_TYPE = "application/cloudevents+json"
+CONNECT_TIMEOUT_SECONDS = 1.0
+PUBLISH_TIMEOUT_SECONDS = 12.0
+"""Longer than the sidecar's own 10 s for publishing: giving up before it does says nothing about the event."""
+
+_log = get_logger(__name__)
+
+
+class SidecarError(Exception):
+    """A call of the sidecar did not succeed."""
+
+
+class SidecarUnavailable(SidecarError):  # noqa: N818 - says what it is
+    """The sidecar, or what is behind it, was not reached, timed out or failed: it may or may not have been done."""
+
+
+class PublishRejected(SidecarError):  # noqa: N818 - as above
+    """The sidecar refused the event or the topic."""
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One event to publish: `entry_id` names it in the result, `key` is its partition key, `event` its JSON."""
+
+    entry_id: str
+    key: str
+    event: bytes
+
+
+@dataclass(frozen=True)
+class BulkResult:
+    """Which entries the broker took, by entry id, and why it did not take the others."""
+
+    accepted: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+class Sidecar:
+    """The sidecar beside this process. One instance per process; close it with `aclose()`."""
+
+    def __init__(
+        self, settings: ServiceSettings, *, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._pubsub = settings.pubsub_name
+        self._client = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{settings.dapr_http_port}",
+            headers={TOKEN_HEADER: settings.dapr_api_token.get_secret_value()},
+            timeout=httpx.Timeout(2.0, connect=CONNECT_TIMEOUT_SECONDS),
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=30),
+            trust_env=False,
+            transport=transport,
+        )
+
+    async def publish(self, topic: str, event: bytes, key: str) -> None:
+        """Publish one event, an encoded CloudEvent, to the partition of `key`.
+
+        Raises PublishRejected when it will never be taken, SidecarUnavailable when it may or may not be out.
+        """
+        answer = await self.request(
+            "publish",
+            "POST",
+            f"/v1.0/publish/{quote(self._pubsub, safe='')}/{quote(topic, safe='')}",
+            params={"metadata.partitionKey": key},
+            content=event,
+            headers={"content-type": EVENT_CONTENT_TYPE},
+            timeout=PUBLISH_TIMEOUT_SECONDS,
+        )
+        if answer.is_error:
+            raise PublishRejected(f"{topic}: {_reason(answer)}")
+
+    async def publish_bulk(self, topic: str, entries: Sequence[Outgoing]) -> BulkResult:
+        """Publish events in one request, each to the partition of its own key.
+
+        The caller keeps the request small (200 events, 1 MiB): over 4 MiB the sidecar refuses all of it. Raises
+        PublishRejected for the whole request, SidecarUnavailable when any of them may or may not be out.
+        """
+        if not entries:
+            return BulkResult()
+        answer = await self.request(
+            "publish_bulk",
+            "POST",
+            f"/v1.0/publish/bulk/{quote(self._pubsub, safe='')}/{quote(topic, safe='')}",
+            content=_bulk_body(entries),
+            headers={"content-type": "application/json"},
+            timeout=PUBLISH_TIMEOUT_SECONDS,
+            partial=True,
+        )
+        if answer.is_success and answer.status_code != httpx.codes.MULTI_STATUS:
+            return BulkResult(accepted=[entry.entry_id for entry in entries])
+        failed = _failed_entries(answer)
+        if failed is None:
+            raise PublishRejected(f"{topic}: {_reason(answer)}")
+        SIDECAR_FAILURES.labels("publish_bulk", "entry").inc(len(failed))
+        return BulkResult(
+            accepted=[entry.entry_id for entry in entries if entry.entry_id not in failed],
+            failed={entry.entry_id: failed[entry.entry_id] for entry in entries if entry.entry_id in failed},
+        )
+
+    async def invoke(
+        self,
+        app_id: str,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        json: Any = None,
+        timeout: float = 2.0,  # noqa: ASYNC109 - seconds for the HTTP client, which ends the request itself
+    ) -> httpx.Response:
+        """Call `path` of another service. Gives its answer, 4xx included.
+
+        Raises SidecarUnavailable when the service was not reached, timed out or answered 5xx.
+        """
+        headers = {"content-type": "application/json"} if json is not None else {}
+        return await self.request(
+            "invoke",
+            method,
+            f"/v1.0/invoke/{quote(app_id, safe='')}/method/{path.lstrip('/')}",
+            params=params,
+            content=None if json is None else orjson.dumps(json, default=str),
+            headers=headers | _context_headers(),
+            timeout=timeout,
+        )
+
+    async def healthy(self) -> bool:
+        """Whether the sidecar and its components are up (not whether this service is)."""
+        try:
+            await self.check()
+        except SidecarError:
+            return False
+        return True
+
+    async def check(self) -> None:
+        """Do nothing when the sidecar and its components are up, else raise SidecarUnavailable."""
+        answer = await self.request("health", "GET", "/v1.0/healthz/outbound", timeout=0.5)
+        if answer.is_error:
+            raise SidecarUnavailable(_reason(answer))
+
+    async def metadata(self) -> dict[str, Any]:
+        """What the sidecar says of itself: components, subscriptions, app health."""
+        answer = await self.request("metadata", "GET", "/v1.0/metadata")
+        if answer.is_error:
+            raise SidecarUnavailable(_reason(answer))
+        body: dict[str, Any] = orjson.loads(answer.content)
+        return body
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def request(
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - as above
+        partial: bool = False,
+    ) -> httpx.Response:
+        """Send one request to the sidecar. `operation` labels the metrics; `partial` lets a 5xx pass that names the
+        entries that failed. Raises SidecarUnavailable."""
+        began = perf_counter()
+        limit = httpx.USE_CLIENT_DEFAULT if timeout is None else _timeout(timeout)
+        try:
+            answer = await self._client.request(
+                method, path, params=params, content=content, headers=headers, timeout=limit
+            )
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            kind = "timeout" if isinstance(error, httpx.TimeoutException) else "unreachable"
+            SIDECAR_FAILURES.labels(operation, kind).inc()
+            raise SidecarUnavailable(f"{operation}: sidecar {kind} ({type(error).__name__})") from error
+        finally:
+            SIDECAR_DURATION.labels(operation).observe(perf_counter() - began)
+        if answer.is_server_error and not (partial and _failed_entries(answer) is not None):
+            SIDECAR_FAILURES.labels(operation, "failed").inc()
+            raise SidecarUnavailable(f"{operation}: {_reason(answer)}")
+        return answer
+
+
+def _timeout(seconds: float) -> httpx.Timeout:
+    return httpx.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_SECONDS))
+
+
+def _bulk_body(entries: Sequence[Outgoing]) -> bytes:
+    # Fragment puts the event's own bytes into the array: it is not decoded and encoded once more.
+    return orjson.dumps(
+        [
+            {
+                "entryId": entry.entry_id,
+                "event": orjson.Fragment(entry.event),
+                "contentType": EVENT_CONTENT_TYPE,
+                "metadata": {"partitionKey": entry.key},
+            }
+            for entry in entries
+        ]
+    )
+
+
+def _failed_entries(answer: httpx.Response) -> dict[str, str] | None:
+    """The entries that a bulk publish names as failed; None when the answer names none."""
+    try:
+        listed = orjson.loads(answer.content).get("failedEntries")
+    except (orjson.JSONDecodeError, AttributeError):
+        return None
+    if not listed:
+        return None
+    return {str(item["entryId"]): str(item.get("error", "")) for item in listed}
+
+
+def _reason(answer: httpx.Response) -> str:
+    """The status and the sidecar's own error code and text, shortened."""
+    return f"{answer.status_code} {answer.text[:300]}"
+
+
+def _context_headers() -> dict[str, str]:
+    found = {
+        "traceparent": telemetry.current_traceparent(),
+        "tracestate": telemetry.current_tracestate(),
+        "x-request-id": telemetry.request_id(),
+        "x-correlation-id": telemetry.correlation_id(),
+    }
+    return {name: value for name, value in found.items() if value is not None}

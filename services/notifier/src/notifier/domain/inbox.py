@@ -1,0 +1,33 @@
+"""One person's inbox as it is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One notification. `position` orders the inbox; `cleared` means read by its task being done, not by a person."""
+
+    position: str
+    notification_id: UUID
+    task_id: UUID
+    reminder_id: UUID
+    title: str
+    body: str
+    due: str | None
+    fire_at: datetime
+    created_at: datetime
+    read_at: datetime | None
+    cleared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Entries, newest first; `next_position` is None on the last page; `unread` counts the whole inbox."""
+
+    entries: tuple[Entry, ...]
+    next_position: str | None
+    unread: int

@@ -1,0 +1,1 @@
+"""What the next occurrence is: pure rules, time passed in."""

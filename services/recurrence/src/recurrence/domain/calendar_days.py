@@ -1,0 +1,114 @@
+"""Which days of a year a rule's day parts name: RFC 5545, 3.3.10, expanded by python-dateutil."""
+
+from __future__ import annotations
+
+import calendar
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import lru_cache
+
+from dateutil.rrule import YEARLY, rrule
+from dateutil.rrule import weekday as dateutil_weekday
+
+from event_contracts.rrule import Frequency, RRule
+from event_contracts.series import MonthEnd
+
+FIRST_YEAR = 2
+LAST_YEAR = 9998
+"""A day around these years still has an instant in every time zone."""
+
+_ONE_YEAR_ONLY = 10_000
+_SHORTEST_MONTH = 28
+_EVERY_MONTH = tuple(range(1, 13))
+_EVERY_WEEKDAY = tuple((number, None) for number in range(7))
+
+
+@dataclass(frozen=True, slots=True)
+class DayParts:
+    """The parts of a rule that choose days, with what the start fills in; `weekdays` are (0 for Monday, ordinal).
+
+    `clamp` says that a day of the month beyond the month's end means its last day.
+    """
+
+    months: tuple[int, ...]
+    month_days: tuple[int, ...]
+    year_days: tuple[int, ...]
+    weeks: tuple[int, ...]
+    weekdays: tuple[tuple[int, int | None], ...]
+    week_start: int
+    clamp: bool
+
+    def beyond_month_end(self, day: date) -> int | None:
+        """The day of the month that `day` stands for because the month is too short, None when it is itself meant."""
+        if not self.clamp or not self.month_days or self.month_days[-1] <= day.day:
+            return None
+        length = calendar.monthrange(day.year, day.month)[1]
+        if day.day < length or day.day in self.month_days or -1 in self.month_days:
+            return None
+        return next(number for number in self.month_days if number > length)
+
+    def _has_month_day(self, day: date) -> bool:
+        length = calendar.monthrange(day.year, day.month)[1]
+        return (
+            day.day in self.month_days
+            or day.day - length - 1 in self.month_days
+            or self.beyond_month_end(day) is not None
+        )
+
+    def days_in(self, year: int) -> tuple[date, ...]:
+        """The chosen days of one year in order, whatever FREQ and INTERVAL make of them."""
+        return _days_in(self, year)
+
+
+def day_parts(rule: RRule, start: datetime, month_end: MonthEnd) -> DayParts:
+    """Read a rule's day parts; what they leave open is taken from the start (RFC 5545, 3.3.10)."""
+    months, month_days = rule.bymonth, rule.bymonthday
+    weekdays = tuple((day.weekday.number, day.ordinal) for day in rule.byday)
+    if not (weekdays or month_days or rule.byyearday):
+        if rule.freq is Frequency.YEARLY and not rule.byweekno:
+            months, month_days = months or (start.month,), (start.day,)
+        elif rule.freq is Frequency.MONTHLY:
+            month_days = (start.day,)
+        elif rule.freq is Frequency.WEEKLY or rule.byweekno:
+            weekdays = ((start.weekday(), None),)
+    return DayParts(
+        # In a monthly rule 2TU counts in the month; dateutil sees that by the months being named.
+        months=months or (_EVERY_MONTH if rule.freq is Frequency.MONTHLY else ()),
+        month_days=month_days,
+        year_days=rule.byyearday,
+        weeks=rule.byweekno,
+        weekdays=weekdays,
+        week_start=rule.wkst.number,
+        clamp=month_end is MonthEnd.CLAMP,
+    )
+
+
+@lru_cache(maxsize=2048)
+def _days_in(parts: DayParts, year: int) -> tuple[date, ...]:
+    clamps = parts.clamp and bool(parts.month_days) and parts.month_days[-1] > _SHORTEST_MONTH
+    days = _expand(parts, year, _with_month_ends(parts.month_days) if clamps else parts.month_days)
+    return tuple(day for day in days if parts._has_month_day(day)) if clamps else days
+
+
+def _with_month_ends(month_days: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted({*month_days, *range(_SHORTEST_MONTH, month_days[-1])}))
+
+
+def _expand(parts: DayParts, year: int, month_days: tuple[int, ...]) -> tuple[date, ...]:
+    names_days = parts.weekdays or month_days or parts.year_days or parts.weeks
+    if not names_days and not parts.months:
+        return tuple(map(date.fromordinal, range(date(year, 1, 1).toordinal(), date(year + 1, 1, 1).toordinal())))
+    weekdays = parts.weekdays if names_days else _EVERY_WEEKDAY
+    # One year at a time: dateutil itself would look for a rule's first match up to the year 9999.
+    moments = rrule(
+        YEARLY,
+        dtstart=datetime(year, 1, 1),  # noqa: DTZ001  wall-clock time has no zone
+        interval=_ONE_YEAR_ONLY,
+        wkst=parts.week_start,
+        bymonth=parts.months or None,
+        bymonthday=month_days or None,
+        byyearday=parts.year_days or None,
+        byweekno=parts.weeks or None,
+        byweekday=tuple(dateutil_weekday(number, ordinal) for number, ordinal in weekdays) or None,
+    )
+    return tuple(moment.date() for moment in moments)

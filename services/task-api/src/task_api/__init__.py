@@ -1,0 +1,1 @@
+"""Users, tasks, series, history and the outbox. Owns PostgreSQL."""

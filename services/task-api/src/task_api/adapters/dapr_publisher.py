@@ -1,0 +1,45 @@
+"""The relay's way to the bus: the sidecar's bulk publish, one request a topic, a partition key an event."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+from service_kit.sidecar import Outgoing, PublishRejected, Sidecar, SidecarError
+from task_api.application.relay_outbox import BrokerRefused, BrokerUnavailable, OutboxRow
+
+PUBLISH_TIMEOUT = 5.0
+"""Seconds. The rows' locks are held as long."""
+
+
+class DaprPublisher:
+    """Publishes through `sidecar`. An answer later than `timeout` seconds is none."""
+
+    def __init__(self, sidecar: Sidecar, *, timeout: float = PUBLISH_TIMEOUT) -> None:
+        self._sidecar = sidecar
+        self._timeout = timeout
+
+    async def publish(self, topic: str, rows: Sequence[OutboxRow]) -> dict[UUID, str]:
+        """Publish `rows` in one request and give the reason of each that was not accepted.
+
+        Raises BrokerRefused when the sidecar refused the whole request, BrokerUnavailable when there is no answer:
+        daprd goes on with a request that its caller gave up, so the events may be out.
+        """
+        entries = [Outgoing(entry_id=str(row.id), key=row.key, event=row.event) for row in rows]
+        try:
+            async with asyncio.timeout(self._timeout):
+                result = await self._sidecar.publish_bulk(topic, entries)
+        except PublishRejected as refusal:
+            raise BrokerRefused(str(refusal)) from refusal
+        except SidecarError as failure:
+            raise BrokerUnavailable(str(failure)) from failure
+        except TimeoutError as late:
+            raise BrokerUnavailable(f"no answer within {self._timeout:g} s") from late
+        # What the answer does not name was not accepted for sure.
+        accepted = set(result.accepted)
+        return {
+            row.id: result.failed.get(str(row.id), "the broker's answer does not name it")
+            for row in rows
+            if str(row.id) not in accepted
+        }

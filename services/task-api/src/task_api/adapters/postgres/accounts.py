@@ -1,0 +1,175 @@
+"""Accounts and sessions on PostgreSQL; each call is a single statement that commits by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import TextClause, bindparam, select, text, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.types import TypeEngine
+
+from task_api.adapters.postgres.database import storage_errors
+from task_api.adapters.postgres.tables import refresh_tokens, session_families, users
+from task_api.application.account_ports import NewSession, Rotated
+from task_api.domain.account import Account
+
+_COLUMNS = ("id", "email", "timezone", "created_at", "updated_at", "first_name", "last_name", "day_start", "locale")
+_COLUMNS += ("default_reminder", "role")
+_INSTANT = users.c.created_at.type
+
+_TYPES: dict[str, TypeEngine[Any]] = {
+    **{column.name: column.type for column in users.c},
+    "user_id": users.c.id.type,
+    "family_id": session_families.c.id.type,
+    "token_hash": refresh_tokens.c.hash.type,
+    "new_hash": refresh_tokens.c.hash.type,
+    "at": _INSTANT,
+    "expires_at": _INSTANT,
+}
+
+
+def _statement(sql: str, *names: str) -> TextClause:
+    return text(sql).bindparams(*(bindparam(name, type_=_TYPES[name]) for name in names))
+
+
+_NEW_SESSION = """
+    family AS (
+        INSERT INTO session_families (id, user_id, created_at, expires_at)
+        SELECT :family_id, owner.id, :at, :expires_at FROM owner
+    ), token AS (
+        INSERT INTO refresh_tokens (hash, family_id, issued_at, expires_at)
+        SELECT :token_hash, :family_id, :at, :expires_at FROM owner
+    )"""
+_SESSION_NAMES = ("family_id", "token_hash", "at", "expires_at")
+
+_REGISTER = _statement(
+    f"""
+    WITH owner AS (
+        INSERT INTO users (email_key, password_hash, {", ".join(_COLUMNS)})
+        VALUES (:email_key, :password_hash, {", ".join(f":{name}" for name in _COLUMNS)})
+        ON CONFLICT (email_key) DO NOTHING RETURNING id
+    ), {_NEW_SESSION}
+    SELECT id FROM owner
+    """,  # noqa: S608 - names of our own columns
+    "email_key",
+    "password_hash",
+    *_COLUMNS,
+    *_SESSION_NAMES,
+)
+
+_OPEN_SESSION = _statement(
+    f"WITH owner AS (SELECT id FROM users WHERE id = :user_id), {_NEW_SESSION} SELECT id FROM owner",  # noqa: S608
+    "user_id",
+    *_SESSION_NAMES,
+)
+
+# A logout at the same moment holds the family's row: the update waits for it and then finds the family revoked.
+_ROTATE = _statement(
+    f"""
+    WITH used AS (
+        UPDATE refresh_tokens SET used_at = :at
+        WHERE hash = :token_hash AND used_at IS NULL AND expires_at > :at
+        RETURNING family_id
+    ), family AS (
+        UPDATE session_families SET expires_at = :expires_at
+        FROM used WHERE session_families.id = used.family_id AND revoked_at IS NULL
+        RETURNING session_families.id, session_families.user_id
+    ), token AS (
+        INSERT INTO refresh_tokens (hash, family_id, issued_at, expires_at)
+        SELECT :new_hash, family.id, :at, :expires_at FROM family
+    )
+    SELECT {", ".join(f"users.{name}" for name in _COLUMNS)}, family.id AS family_id
+    FROM users JOIN family ON family.user_id = users.id
+    """,  # noqa: S608 - names of our own columns
+    "token_hash",
+    "new_hash",
+    "at",
+    "expires_at",
+)
+
+
+def account_of(row: Mapping[str, Any]) -> Account:
+    """Give the account of a `users` row."""
+    return Account(**{name: row[name] for name in _COLUMNS})
+
+
+def account_row(account: Account) -> dict[str, Any]:
+    """Give the columns of an account that people and rules set."""
+    return {name: getattr(account, name) for name in _COLUMNS}
+
+
+class PostgresAccounts:
+    """The port AccountStore."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def register(self, account: Account, email_key: str, password_hash: str, session: NewSession) -> bool:
+        """Insert account, family and token; False when the e-mail key is taken."""
+        values = account_row(account) | {"email_key": email_key, "password_hash": password_hash}
+        return await self._one(_REGISTER, values | _session_row(session)) is not None
+
+    async def credentials(self, email_key: str) -> tuple[Account, str] | None:
+        """Read an account and its password hash."""
+        row = await self._one(select(users).where(users.c.email_key == email_key))
+        return None if row is None else (account_of(row), row["password_hash"])
+
+    async def open_session(self, user_id: UUID, session: NewSession) -> None:
+        """Insert a family and its first token."""
+        await self._one(_OPEN_SESSION, _session_row(session) | {"user_id": user_id})
+
+    async def rotate(self, old_hash: bytes, new_hash: bytes, at: datetime, expires_at: datetime) -> Rotated | None:
+        """Use up a token and insert its follower; None when it is not good."""
+        values = {"token_hash": old_hash, "new_hash": new_hash, "at": at, "expires_at": expires_at}
+        row = await self._one(_ROTATE, values)
+        return None if row is None else Rotated(account_of(row), row["family_id"])
+
+    async def revoke_reused(self, token_hash: bytes, at: datetime) -> UUID | None:
+        """Revoke the family of a token that was used before, and give its id."""
+        family = select(refresh_tokens.c.family_id).where(
+            refresh_tokens.c.hash == token_hash, refresh_tokens.c.used_at.is_not(None)
+        )
+        row = await self._one(
+            update(session_families)
+            .where(session_families.c.id == family.scalar_subquery(), session_families.c.revoked_at.is_(None))
+            .values(revoked_at=at)
+            .returning(session_families.c.id)
+        )
+        return None if row is None else row["id"]
+
+    async def revoke(self, user_id: UUID, family_id: UUID, at: datetime) -> None:
+        """Revoke a family of this user."""
+        family = session_families
+        await self._one(
+            update(family)
+            .where(family.c.id == family_id, family.c.user_id == user_id, family.c.revoked_at.is_(None))
+            .values(revoked_at=at)
+            .returning(family.c.id)
+        )
+
+    async def is_revoked(self, family_id: UUID) -> bool:
+        """Whether a family is revoked, or gone."""
+        row = await self._one(select(session_families.c.revoked_at).where(session_families.c.id == family_id))
+        return row is None or row["revoked_at"] is not None
+
+    async def account(self, user_id: UUID) -> Account | None:
+        """Read an account."""
+        row = await self._one(select(users).where(users.c.id == user_id))
+        return None if row is None else account_of(row)
+
+    async def _one(self, statement: Any, values: dict[str, Any] | None = None) -> Mapping[str, Any] | None:
+        with storage_errors():
+            async with self._engine.connect() as connection:
+                return (await connection.execute(statement, values or {})).mappings().one_or_none()
+
+
+def _session_row(session: NewSession) -> dict[str, Any]:
+    return {
+        "family_id": session.family_id,
+        "token_hash": session.token_hash,
+        "at": session.at,
+        "expires_at": session.expires_at,
+    }

@@ -1,0 +1,137 @@
+"""The relay's side of the outbox table: rows are held by their locks while they are being published."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Boolean, Float, Integer, Text, Uuid, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from task_api.application.relay_outbox import Failure, OutboxRow, OutboxState
+
+_DUE = "parked_at IS NULL AND (next_attempt_at IS NULL OR next_attempt_at <= clock_timestamp())"
+
+_HAS_WORK = text(f"SELECT EXISTS (SELECT 1 FROM outbox WHERE topic = ANY(:topics) AND {_DUE})").bindparams(
+    bindparam("topics", type_=ARRAY(Text))
+)
+
+# Topic by topic, so that one whose rows do not pass cannot stand before the others.
+_TAKE = text(
+    """
+    WITH fresh AS (
+        SELECT o.* FROM unnest(:topics) AS wanted(name) CROSS JOIN LATERAL (
+            SELECT id, topic, key, event, attempts, false AS waited FROM outbox
+            WHERE topic = wanted.name AND parked_at IS NULL AND next_attempt_at IS NULL
+            ORDER BY created_at, id LIMIT :fresh FOR UPDATE SKIP LOCKED
+        ) AS o
+    ), waited AS (
+        SELECT o.* FROM unnest(:topics) AS wanted(name) CROSS JOIN LATERAL (
+            SELECT id, topic, key, event, attempts, true AS waited FROM outbox
+            WHERE topic = wanted.name AND parked_at IS NULL AND next_attempt_at <= clock_timestamp()
+            ORDER BY next_attempt_at, id LIMIT :waited FOR UPDATE SKIP LOCKED
+        ) AS o
+    )
+    SELECT * FROM fresh UNION ALL SELECT * FROM waited
+    """
+).bindparams(
+    bindparam("topics", type_=ARRAY(Text)),
+    bindparam("fresh", type_=Integer),
+    bindparam("waited", type_=Integer),
+)
+
+_PUBLISHED = text("DELETE FROM outbox WHERE id = ANY(:ids)").bindparams(bindparam("ids", type_=ARRAY(Uuid)))
+
+_FAILED = text(
+    """
+    UPDATE outbox SET
+        attempts = failed.attempts,
+        last_error = failed.reason,
+        next_attempt_at = clock_timestamp() + make_interval(secs => failed.delay),
+        parked_at = CASE WHEN failed.parked THEN clock_timestamp() END
+    FROM unnest(:ids, :attempts, :delays, :reasons, :parked) AS failed(id, attempts, delay, reason, parked)
+    WHERE outbox.id = failed.id
+    """
+).bindparams(
+    bindparam("ids", type_=ARRAY(Uuid)),
+    bindparam("attempts", type_=ARRAY(Integer)),
+    bindparam("delays", type_=ARRAY(Float)),
+    bindparam("reasons", type_=ARRAY(Text)),
+    bindparam("parked", type_=ARRAY(Boolean)),
+)
+
+_STATE = text(
+    """
+    SELECT count(*) FILTER (WHERE parked_at IS NULL) AS depth,
+           coalesce(extract(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE parked_at IS NULL)), 0)
+               AS oldest_age,
+           count(*) FILTER (WHERE parked_at IS NOT NULL) AS parked
+    FROM outbox
+    """
+)
+
+_REASON_MAX = 500
+
+
+def relay_engine(database_url: str) -> AsyncEngine:
+    """Give an engine of one connection for the relay alone.
+
+    Its transaction stays open while the broker answers: taken from the requests' pool, a slow broker would eat into
+    what requests need.
+    """
+    return create_async_engine(database_url, pool_size=1, max_overflow=0)
+
+
+class PostgresOutbox:
+    """The outbox table, through an engine whose connection only the relay uses (`relay_engine`)."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        # Questions without a transaction of their own: one round trip instead of three.
+        self._plain = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def has_work(self, topics: Sequence[str]) -> bool:
+        """Whether a row of these topics is due, locked ones included."""
+        async with self._plain.connect() as connection:
+            return bool(await connection.scalar(_HAS_WORK, {"topics": list(topics)}))
+
+    @asynccontextmanager
+    async def take(self, topics: Sequence[str], fresh: int, waited: int) -> AsyncIterator[_HeldRows]:
+        """Lock rows that are due; they are free again when the block ends, whichever way it ends."""
+        async with self._engine.begin() as connection:
+            taken = await connection.execute(_TAKE, {"topics": list(topics), "fresh": fresh, "waited": waited})
+            rows = [
+                OutboxRow(row.id, row.topic, row.key, bytes(row.event), row.attempts, row.waited) for row in taken
+            ]
+            yield _HeldRows(connection, rows)
+
+    async def state(self) -> OutboxState:
+        """Count the table."""
+        async with self._plain.connect() as connection:
+            row = (await connection.execute(_STATE)).one()
+        return OutboxState(depth=row.depth, oldest_age=float(row.oldest_age), parked=row.parked)
+
+
+class _HeldRows:
+    """Rows locked by `connection`'s open transaction."""
+
+    def __init__(self, connection: AsyncConnection, rows: Sequence[OutboxRow]) -> None:
+        self._connection = connection
+        self.rows = rows
+
+    async def settle(self, published: Sequence[UUID], failures: Sequence[Failure]) -> None:
+        """Delete what was published and write down what failed; committed when the block that took the rows ends."""
+        if published:
+            await self._connection.execute(_PUBLISHED, {"ids": list(published)})
+        if failures:
+            await self._connection.execute(
+                _FAILED,
+                {
+                    "ids": [failure.row.id for failure in failures],
+                    "attempts": [failure.attempts for failure in failures],
+                    "delays": [failure.delay for failure in failures],
+                    "reasons": [failure.reason[:_REASON_MAX] for failure in failures],
+                    "parked": [failure.parked for failure in failures],
+                },
+            )

@@ -1,0 +1,1 @@
+"""One module per use case, and the ports they speak to."""

@@ -1,0 +1,83 @@
+"""What accounts and sessions ask of the outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from task_api.domain.account import Account
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A login: its family, and the hash of the first refresh token, which is all that is kept of it."""
+
+    family_id: UUID
+    token_hash: bytes
+    at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """Whose session a refresh token continued."""
+
+    account: Account
+    family_id: UUID
+
+
+class AccountStore(Protocol):
+    """Accounts and their sessions; every method is one transaction."""
+
+    async def register(self, account: Account, email_key: str, password_hash: str, session: NewSession) -> bool:
+        """Insert account, family and token; False when the e-mail key is taken."""
+
+    async def credentials(self, email_key: str) -> tuple[Account, str] | None:
+        """Read an account and its password hash."""
+
+    async def open_session(self, user_id: UUID, session: NewSession) -> None:
+        """Insert a family and its first token."""
+
+    async def rotate(self, old_hash: bytes, new_hash: bytes, at: datetime, expires_at: datetime) -> Rotated | None:
+        """Use up a token and insert its follower; None when it is unknown, used, expired or revoked."""
+
+    async def revoke_reused(self, token_hash: bytes, at: datetime) -> UUID | None:
+        """Revoke the family of a token that was used before, and give its id; None when it was not used."""
+
+    async def revoke(self, user_id: UUID, family_id: UUID, at: datetime) -> None:
+        """Revoke a family of this user."""
+
+    async def is_revoked(self, family_id: UUID) -> bool:
+        """Whether a family is revoked, or gone."""
+
+    async def account(self, user_id: UUID) -> Account | None:
+        """Read an account."""
+
+
+class Passwords(Protocol):
+    """Hashes and checks passwords, off the event loop."""
+
+    async def hash(self, password: str) -> str:
+        """Give the hash to keep."""
+
+    async def matches(self, password: str, kept: str | None) -> bool:
+        """Whether the password is the one behind the hash; for None it takes as long and says no."""
+
+
+class TokenIssuer(Protocol):
+    """Signs access tokens."""
+
+    @property
+    def lifetime_seconds(self) -> int: ...
+
+    def issue(self, account: Account, family_id: UUID, at: datetime) -> str:
+        """Give a signed access token."""
+
+
+class RevokedSessions(Protocol):
+    """The mirror of revoked families that every service can ask."""
+
+    async def add(self, family_id: UUID) -> None:
+        """Remember a revoked family for as long as its access tokens live."""

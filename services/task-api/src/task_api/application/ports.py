@@ -1,0 +1,210 @@
+"""What the use cases ask of the outside. Times are aware UTC datetimes; ids are UUIDv7 unless derived from an event."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from event_contracts.values import Actor, Payload, Priority, TaskStatus
+from task_api.domain.series import Recurrence, Series
+from task_api.domain.task import Change, Task
+
+Wake = Callable[[], None]
+"""Tells the relay in this process that a commit left rows in the outbox."""
+
+Now = Callable[[], Awaitable[datetime]]
+"""The wall clock: `Clock.now` of service_kit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """One event to be published: `topic` is its name in the registry, `event_id` also keys the activity it causes."""
+
+    event_id: UUID
+    topic: str
+    at: datetime
+    data: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What of an account, and of the database, every snapshot of its tasks needs."""
+
+    user_id: UUID
+    timezone: str
+    day_start: time
+    default_reminder: timedelta | None
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A task whose row is locked, and its owner's settings as they are while it is."""
+
+    task: Task
+    owner: Owner
+
+
+@dataclass(frozen=True, slots=True)
+class TaskWrite:
+    """One new version of a task with everything that is committed with it.
+
+    `before` is None for a new task: it gets its number on insertion, and the snapshot must carry number 1 until then.
+    `announcement.data` is the snapshot of `after`; its event id also names the rows of history and activity.
+    """
+
+    before: Task | None
+    after: Task
+    changes: dict[str, Change]
+    actor: Actor
+    announcement: Announcement
+    activity_kind: str
+    activity_detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesWrite:
+    """A new or changed series, and the series-updated that says so."""
+
+    before: Series | None
+    after: Series
+    announcement: Announcement
+
+
+class Transaction(Protocol):
+    """One unit of work. Locks are taken in the order account, series, tasks, successors, everywhere."""
+
+    async def owner(self, user_id: UUID) -> Owner | None:
+        """Read the account's settings and the epoch."""
+
+    async def lock_series(self, series_id: UUID) -> Series | None:
+        """Lock and read a series."""
+
+    async def lock_series_of(self, user_id: UUID, task_id: UUID) -> Series | None:
+        """Lock and read the series that this user's task belongs to; None when it belongs to none."""
+
+    async def series(self, series_id: UUID) -> Series | None:
+        """Read a series without locking it."""
+
+    async def lock_task(self, user_id: UUID, task_id: UUID) -> Locked | None:
+        """Lock and read a task of this user, deleted or not, with its reminders."""
+
+    async def lock_successor(self, series_id: UUID, task_id: UUID) -> Task | None:
+        """Lock and read the instance that followed `task_id`, withdrawn ones aside. The series is locked before."""
+
+    async def is_touched(self, task_id: UUID) -> bool:
+        """Whether somebody other than a service made the newest version of the task."""
+
+    async def lock_open_instances(self, series_id: UUID) -> Sequence[Task]:
+        """Lock and read the open instances of a series, by id. The series is locked before."""
+
+    async def lock_open_all_day(self, user_id: UUID) -> Sequence[Task]:
+        """Lock and read the user's open tasks that have a due date, by id. The account is locked before."""
+
+    async def lock_all_day_series(self, user_id: UUID, zone: str) -> Sequence[Series]:
+        """Lock and read the user's all-day series of this zone that have not ended, by id."""
+
+    async def tip(self, series_id: UUID) -> Task | None:
+        """Read the instance with the greatest key, withdrawn ones aside, without its reminders."""
+
+    async def write(self, change: TaskWrite, owner: Owner, series: SeriesWrite | None = None) -> Task | None:
+        """Write task, reminders, history, activity and outbox rows, with the new series, in one statement.
+
+        Gives the task as stored. Raises ConcurrentChange when the stored version is not that of `change.before`;
+        for a new task gives None when the owner's settings are no longer those of `owner`, and nothing is written.
+        """
+
+    async def write_series(self, change: SeriesWrite) -> None:
+        """Update a series and append its outbox row. Raises ConcurrentChange when it is at another version."""
+
+
+class Database(Protocol):
+    """Where units of work come from: committed when the block ends, rolled back when it raises."""
+
+    def begin(self) -> AbstractAsyncContextManager[Transaction]:
+        """Open a unit of work. Raises StorageUnavailable when the database does not answer."""
+
+    def single(self) -> AbstractAsyncContextManager[Transaction]:
+        """Like `begin`, for work whose statements each commit by themselves: no lock outlives its statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every command works with."""
+
+    database: Database
+    now: Now
+    wake: Wake
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """A task as it is shown: with the recurrence of its series."""
+
+    task: Task
+    recurrence: Recurrence | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """Which tasks a list shows; empty means all that are not deleted. All `tags` must be there."""
+
+    status: tuple[TaskStatus, ...] = ()
+    priority: tuple[Priority, ...] = ()
+    tags: tuple[str, ...] = ()
+    due_before: datetime | None = None
+    due_after: datetime | None = None
+    series_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page ended: the moment and id of its last row."""
+
+    at: datetime
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """One line of a task's ledger; `id` is the id of the event that caused it."""
+
+    id: UUID
+    at: datetime
+    kind: str
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One line of a task's history: who made which version, and what it changed."""
+
+    version: int
+    at: datetime
+    actor: Actor
+    changes: dict[str, Change]
+
+
+class TaskReader(Protocol):
+    """Reads outside units of work, always of one user."""
+
+    async def task(self, user_id: UUID, task_id: UUID) -> TaskView | None:
+        """Read a task that is not deleted."""
+
+    async def successor(self, user_id: UUID, task_id: UUID) -> TaskView | None:
+        """Read the live instance that followed this one in its series."""
+
+    async def page(self, user_id: UUID, only: TaskFilter, after: Position | None, limit: int) -> Sequence[TaskView]:
+        """Read up to `limit` tasks, newest first, after the position."""
+
+    async def activity(
+        self, user_id: UUID, task_id: UUID, after: Position | None, limit: int
+    ) -> Sequence[Activity] | None:
+        """Read the ledger of a task, deleted or not, in the order of time; None when there is no such task."""
+
+    async def history(self, user_id: UUID, task_id: UUID, after: int, limit: int) -> Sequence[Revision] | None:
+        """Read the versions above `after` of a task, deleted or not; None when there is no such task."""

@@ -1,0 +1,327 @@
+"""Publishes what was committed: takes outbox rows, hands them to the broker, deletes what it accepted.
+
+Delivery is at least once: whatever stops the relay between the broker's answer and the delete, the same event goes
+out again under the same id. No order is promised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+from service_kit.logs import get_logger
+from task_api.application import relay_metrics as metrics
+
+MAX_EVENTS = 200
+MAX_BYTES = 1_048_576
+"""Of one request. Over 4 MiB daprd refuses the whole of it."""
+
+ENTRY_OVERHEAD = 256
+"""Bytes that an entry's id, content type and metadata add around its event, at most."""
+
+ALONE_PER_ROUND = 5
+PARK_AFTER = 10
+SAMPLE_EVERY = 5.0
+
+_NEVER = float("-inf")
+_FORGET_AFTER = 600.0
+
+_log = get_logger(__name__)
+
+
+class BrokerUnavailable(Exception):
+    """No answer, or none that speaks of the events: each may be out or not."""
+
+
+class BrokerRefused(Exception):
+    """The request as a whole was refused: nothing of it is out."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One event that waits. `waited` says that it failed before, so it is tried alone."""
+
+    id: UUID
+    topic: str
+    key: str
+    event: bytes
+    attempts: int = 0
+    waited: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes in a request."""
+        return len(self.event) + len(self.key) + ENTRY_OVERHEAD
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What becomes of a row that failed: `attempts` in all, the next one after `delay` seconds unless `parked`."""
+
+    row: OutboxRow
+    attempts: int
+    delay: float
+    reason: str
+    parked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxState:
+    """Rows that wait, parked ones aside; the age in seconds of the oldest of them; rows that are parked."""
+
+    depth: int
+    oldest_age: float
+    parked: int
+
+
+class Batch(Protocol):
+    """Rows that this relay alone holds until the block that took them ends."""
+
+    @property
+    def rows(self) -> Sequence[OutboxRow]: ...
+
+    async def settle(self, published: Sequence[UUID], failures: Sequence[Failure]) -> None:
+        """Delete what was published and write down what failed."""
+
+
+class Outbox(Protocol):
+    """The rows that were committed and are not known to be out."""
+
+    async def has_work(self, topics: Sequence[str]) -> bool:
+        """Whether a row of these topics is due. One cheap query: it is asked ten times a second."""
+
+    def take(self, topics: Sequence[str], fresh: int, waited: int) -> AbstractAsyncContextManager[Batch]:
+        """Hold up to `fresh` new and `waited` failed rows of each topic that are due, skipping those held elsewhere."""
+
+    async def state(self) -> OutboxState: ...
+
+
+class Broker(Protocol):
+    """Where events go. Raises BrokerUnavailable and BrokerRefused."""
+
+    async def publish(self, topic: str, rows: Sequence[OutboxRow]) -> dict[UUID, str]:
+        """Publish the rows in one request and give the reason of each that was not accepted."""
+
+
+@dataclass
+class _Pace:
+    """How a topic fares: `limit` rows a request, halved by failures of whole requests, doubled by passing ones."""
+
+    limit: int = MAX_EVENTS
+    failures: int = 0
+    not_before: float = 0.0
+    accepted_at: float = _NEVER
+
+
+@dataclass
+class _Verdict:
+    published: list[UUID] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """The answer to one request: `rejected` holds a reason for each row that the broker answered for and refused;
+    `unknown` that it did not answer."""
+
+    accepted: list[UUID]
+    rejected: dict[UUID, str]
+    refused: bool = False
+    unknown: bool = False
+
+
+class OutboxRelay:
+    """Moves rows of `topics` from the outbox to the broker. Any number may run at once, in any number of processes.
+
+    An attempt counts against a row only when the broker accepted another event of the topic in the same request, or
+    since the row was last tried alone; after ten such it is parked. A request that fails as a whole counts nothing:
+    the topic backs off, and asks for less at a time until what the request fell over stands alone.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        broker: Broker,
+        topics: Iterable[str],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._outbox = outbox
+        self._broker = broker
+        self._paces = {topic: _Pace() for topic in topics}
+        self._tried_alone: dict[UUID, float] = {}
+        self._monotonic = monotonic
+        self._random = rng or random.Random()  # noqa: S311 - spreads retries, guards nothing
+        self._sampled_at = _NEVER
+
+    async def drain(self) -> None:
+        """Publish until nothing is due or nothing passes. Cancelled, it finishes the batch in flight first."""
+        await self._sample()
+        more = True
+        while more:
+            batch = asyncio.ensure_future(self._round())
+            try:
+                more = await asyncio.shield(batch)
+            except asyncio.CancelledError:
+                await asyncio.wait([batch])
+                if not batch.cancelled() and (error := batch.exception()) is not None:
+                    _log.error("outbox_last_batch_failed", error=str(error))
+                raise
+
+    async def _round(self) -> bool:
+        now = self._monotonic()
+        topics = [topic for topic, pace in self._paces.items() if pace.not_before <= now]
+        if not topics or not await self._outbox.has_work(topics):
+            return False
+        async with self._outbox.take(topics, MAX_EVENTS, ALONE_PER_ROUND) as batch:
+            by_topic: dict[str, list[OutboxRow]] = {}
+            for row in batch.rows:
+                by_topic.setdefault(row.topic, []).append(row)
+            verdicts = await asyncio.gather(*(self._publish(topic, rows) for topic, rows in by_topic.items()))
+            published = [row_id for verdict in verdicts for row_id in verdict.published]
+            failures = [failure for verdict in verdicts for failure in verdict.failures]
+            await batch.settle(published, failures)
+        self._report(failures)
+        return bool(published)
+
+    async def _publish(self, topic: str, rows: Sequence[OutboxRow]) -> _Verdict:
+        verdict = _Verdict()
+        fresh = [row for row in rows if not row.waited]
+        if fresh:
+            await self._publish_together(topic, fresh, verdict)
+        for row in rows:
+            if row.waited and not await self._publish_alone(topic, row, verdict):
+                break
+        return verdict
+
+    async def _publish_together(self, topic: str, fresh: Sequence[OutboxRow], verdict: _Verdict) -> None:
+        pace = self._paces[topic]
+        request = _fitting(fresh, pace.limit)
+        sent = await self._send(topic, request)
+        verdict.published += sent.accepted
+        if sent.accepted:
+            self._passes(pace)
+            verdict.failures += [self._counted(row, sent.rejected[row.id]) for row in request if row.id in sent.rejected]
+        elif len(request) == 1 and len(fresh) > 1:
+            await self._probe(topic, request[0], sent, fresh[1:], verdict)
+        else:
+            self._fails(pace, sent)
+
+    async def _probe(
+        self, topic: str, failed: OutboxRow, sent: _Sent, others: Sequence[OutboxRow], verdict: _Verdict
+    ) -> None:
+        """Tell a row that cannot be published from a broker that cannot publish: does any other row pass alone?"""
+        pace = self._paces[topic]
+        other = await self._send(topic, [self._random.choice(others)])
+        if not other.accepted:
+            self._fails(pace, other)
+            return
+        verdict.published += other.accepted
+        self._passes(pace)
+        if sent.unknown:  # a time-out is not a failure; the row only steps aside
+            verdict.failures.append(self._uncounted(failed, "no answer"))
+        else:
+            verdict.failures.append(self._counted(failed, sent.rejected[failed.id]))
+
+    async def _publish_alone(self, topic: str, row: OutboxRow, verdict: _Verdict) -> bool:
+        """Try a row that failed before. False: the broker did not answer, so no use in asking on."""
+        pace = self._paces[topic]
+        others_passed = pace.failures == 0 and pace.accepted_at > self._tried_alone.get(row.id, _NEVER)
+        sent = await self._send(topic, [row])
+        self._tried_alone[row.id] = self._monotonic()
+        if sent.accepted:
+            verdict.published += sent.accepted
+            self._passes(pace)
+            self._tried_alone.pop(row.id, None)
+        elif others_passed and not sent.unknown:
+            verdict.failures.append(self._counted(row, sent.rejected[row.id]))
+        else:
+            verdict.failures.append(self._uncounted(row, sent.rejected.get(row.id, "no answer")))
+        return not sent.unknown
+
+    async def _send(self, topic: str, request: Sequence[OutboxRow]) -> _Sent:
+        try:
+            rejected = await self._broker.publish(topic, request)
+        except BrokerRefused as refusal:
+            self._log_whole(topic, request, "refused", refusal)
+            return _Sent([], {row.id: str(refusal) for row in request}, refused=True)
+        except BrokerUnavailable as failure:
+            self._log_whole(topic, request, "unavailable", failure)
+            return _Sent([], {}, unknown=True)
+        accepted = [row.id for row in request if row.id not in rejected]
+        metrics.PUBLISHED.labels(topic).inc(len(accepted))
+        if rejected:
+            metrics.FAILURES.labels(topic, "rejected").inc(len(rejected))
+        return _Sent(accepted, rejected)
+
+    def _passes(self, pace: _Pace) -> None:
+        pace.limit = min(MAX_EVENTS, pace.limit * 2)
+        pace.failures = 0
+        pace.not_before = 0.0
+        pace.accepted_at = self._monotonic()
+
+    def _fails(self, pace: _Pace, sent: _Sent) -> None:
+        # A refusal is an answer, so half as much may be asked at once; what has no answer is left in peace first.
+        again_at_once = sent.refused and pace.limit > 1
+        pace.limit = max(1, pace.limit // 2)
+        if not again_at_once:
+            pace.not_before = self._monotonic() + self._spread(min(5.0, 0.1 * 2**pace.failures))
+            pace.failures = min(pace.failures + 1, 10)
+
+    def _counted(self, row: OutboxRow, reason: str) -> Failure:
+        attempts = row.attempts + 1
+        parked = attempts >= PARK_AFTER
+        if parked:
+            self._tried_alone.pop(row.id, None)
+        return Failure(row, attempts, self._spread(min(30.0, 0.2 * 2 ** (attempts - 1))), reason, parked)
+
+    def _uncounted(self, row: OutboxRow, reason: str) -> Failure:
+        return Failure(row, row.attempts, self._spread(5.0), reason)
+
+    def _spread(self, seconds: float) -> float:
+        return seconds * self._random.uniform(0.5, 1.0)
+
+    def _log_whole(self, topic: str, request: Sequence[OutboxRow], kind: str, error: Exception) -> None:
+        metrics.FAILURES.labels(topic, kind).inc()
+        _log.warning("outbox_request_failed", topic=topic, events=len(request), kind=kind, error=str(error))
+
+    def _report(self, failures: Iterable[Failure]) -> None:
+        for failure in failures:
+            row = failure.row
+            details = {"event_id": str(row.id), "topic": row.topic, "key": row.key, "reason": failure.reason}
+            if failure.parked:
+                metrics.PARKED_TOTAL.labels(row.topic).inc()
+                _log.error("outbox_event_parked", attempts=failure.attempts, **details)
+            else:
+                _log.warning("outbox_event_failed", attempts=failure.attempts, **details)
+
+    async def _sample(self) -> None:
+        now = self._monotonic()
+        if now - self._sampled_at < SAMPLE_EVERY:
+            return
+        self._sampled_at = now
+        # Rows that another replica got out are never heard of again.
+        self._tried_alone = {row: at for row, at in self._tried_alone.items() if now - at < _FORGET_AFTER}
+        state = await self._outbox.state()
+        metrics.DEPTH.set(state.depth)
+        metrics.OLDEST_AGE.set(state.oldest_age)
+        metrics.PARKED.set(state.parked)
+
+
+def _fitting(rows: Sequence[OutboxRow], limit: int) -> list[OutboxRow]:
+    """Give the first rows that one request holds: at least one, at most `limit`, and no more than MAX_BYTES."""
+    taken = [rows[0]]
+    size = rows[0].size
+    for row in rows[1:limit]:
+        size += row.size
+        if size > MAX_BYTES:
+            break
+        taken.append(row)
+    return taken

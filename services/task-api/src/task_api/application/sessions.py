@@ -1,0 +1,123 @@
+"""Register, log in, refresh, log out. A session is a family of refresh tokens, each good for one use."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+from task_api.application.account_ports import (
+    AccountStore,
+    NewSession,
+    Passwords,
+    RevokedSessions,
+    TokenIssuer,
+)
+from task_api.application.ports import Now
+from task_api.domain.account import Account, check_password, email_key
+from task_api.domain.errors import EmailTaken, InvalidCredentials, InvalidRefreshToken
+from task_api.domain.ids import new_id
+
+REFRESH_LIFETIME = timedelta(days=7)
+_PREFIX = "tsr_"
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a person gives to register; the e-mail address is valid, the zone exists."""
+
+    email: str
+    password: str = field(repr=False)
+    timezone: str = "UTC"
+    first_name: str | None = None
+    last_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session as it is handed out; `expires_in` is the access token's lifetime in seconds."""
+
+    account: Account
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_in: int
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """The use cases around sessions."""
+
+    store: AccountStore
+    passwords: Passwords
+    issuer: TokenIssuer
+    revoked: RevokedSessions
+    now: Now
+
+    async def register(self, request: Registration) -> Session:
+        """Make an account and its first session. Raises WeakPassword, EmailTaken."""
+        check_password(request.password, request.email)
+        password_hash = await self.passwords.hash(request.password)
+        at = await self.now()
+        account = Account(
+            id=new_id(),
+            email=request.email,
+            timezone=request.timezone,
+            created_at=at,
+            updated_at=at,
+            first_name=request.first_name,
+            last_name=request.last_name,
+        )
+        token = _new_token()
+        session = NewSession(new_id(), _hash(token), at, at + REFRESH_LIFETIME)
+        if not await self.store.register(account, email_key(request.email), password_hash, session):
+            raise EmailTaken("there is an account with this e-mail address")
+        return self._handed_out(account, session, token)
+
+    async def login(self, email: str, password: str) -> Session:
+        """Open a session. Raises InvalidCredentials, after the same work whether or not the account exists."""
+        found = await self.store.credentials(email_key(email))
+        account, kept = found if found is not None else (None, None)
+        matches = await self.passwords.matches(password, kept)
+        if account is None or not matches:
+            raise InvalidCredentials("e-mail address and password do not belong together")
+        at = await self.now()
+        token = _new_token()
+        session = NewSession(new_id(), _hash(token), at, at + REFRESH_LIFETIME)
+        await self.store.open_session(account.id, session)
+        return self._handed_out(account, session, token)
+
+    async def refresh(self, token: str) -> Session:
+        """Continue a session with a new pair.
+
+        Raises InvalidRefreshToken. A token that comes a second time was copied by somebody: the family is revoked.
+        """
+        at = await self.now()
+        fresh = _new_token()
+        rotated = await self.store.rotate(_hash(token), _hash(fresh), at, at + REFRESH_LIFETIME)
+        if rotated is None:
+            reused = await self.store.revoke_reused(_hash(token), at)
+            if reused is not None:
+                await self.revoked.add(reused)
+            raise InvalidRefreshToken("the refresh token is not valid, or was used before")
+        session = NewSession(rotated.family_id, _hash(fresh), at, at + REFRESH_LIFETIME)
+        return self._handed_out(rotated.account, session, fresh)
+
+    async def logout(self, user_id: UUID, family_id: UUID) -> None:
+        """End a session: its refresh tokens and its access tokens are of no more use."""
+        await self.store.revoke(user_id, family_id, await self.now())
+        await self.revoked.add(family_id)
+
+    def _handed_out(self, account: Account, session: NewSession, token: str) -> Session:
+        access = self.issuer.issue(account, session.family_id, session.at)
+        return Session(account, access, token, self.issuer.lifetime_seconds)
+
+
+def _new_token() -> str:
+    return _PREFIX + secrets.token_urlsafe(32)
+
+
+def _hash(token: str) -> bytes:
+    # 256 random bits need no slow hash: they cannot be guessed one by one.
+    return hashlib.sha256(token.encode()).digest()

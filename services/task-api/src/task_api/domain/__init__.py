@@ -1,0 +1,1 @@
+"""Tasks, series and sessions: rules alone; time and ids are passed in."""

@@ -1,0 +1,118 @@
+"""What can go wrong by the rules; each carries what the person needs to know.
+
+TaskError
+ ├── TaskNotFound          absent, deleted or another user's: all the same from outside
+ ├── ReminderNotFound
+ ├── VersionMismatch       If-Match named another version than the current one
+ ├── ConcurrentChange      changed by another request at the same moment: ask again
+ ├── TransitionRefused     this status cannot become that one
+ ├── NotRecurring          asked of a task without a series
+ ├── SeriesScopeRequired   the rule belongs to the series, not to one instance
+ ├── SuccessorTouched      the next instance was changed or closed, so this one cannot be opened again
+ └── InvalidTask           a field that the rules refuse, by name
+      └── DueInPast
+AccountError
+ ├── EmailTaken
+ ├── WeakPassword
+ ├── InvalidCredentials
+ ├── InvalidRefreshToken
+ └── AccountNotFound
+InvalidCursor
+StorageUnavailable         the database cannot answer now
+"""
+
+from __future__ import annotations
+
+
+class TaskError(Exception):
+    """A rule about tasks says no."""
+
+
+class TaskNotFound(TaskError):
+    """There is no such task for this user."""
+
+
+class ReminderNotFound(TaskError):
+    """The task has no such reminder."""
+
+
+class VersionMismatch(TaskError):
+    """The task is at `current`, which If-Match did not name."""
+
+    def __init__(self, current: int) -> None:
+        super().__init__(f"the task is at version {current}")
+        self.current = current
+
+
+class ConcurrentChange(TaskError):
+    """Another request changed the same rows in between."""
+
+
+class TransitionRefused(TaskError):
+    """The status `old` cannot become `new`."""
+
+    def __init__(self, old: str, new: str, reason: str) -> None:
+        super().__init__(reason)
+        self.old = old
+        self.new = new
+
+
+class NotRecurring(TaskError):
+    """Only an instance of a series can be skipped."""
+
+
+class SeriesScopeRequired(TaskError):
+    """The recurrence rule is the series', and an edit of one instance does not change it."""
+
+
+class SuccessorTouched(TaskError):
+    """The next instance of the series was already changed or closed."""
+
+
+class InvalidTask(TaskError):
+    """The task would break a rule. `field` is the body's field, `code` stable, `message` for people."""
+
+    def __init__(self, field: str, code: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.code = code
+        self.message = message
+
+
+class DueInPast(InvalidTask):
+    """The due moment is already over, and the caller did not say that this is meant."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field, "due_in_past", "is in the past; send allow_past=true if that is meant")
+
+
+class AccountError(Exception):
+    """A rule about accounts and sessions says no."""
+
+
+class EmailTaken(AccountError):
+    """There is an account with this e-mail address."""
+
+
+class WeakPassword(AccountError):
+    """The password is too easy to guess; the text says what it lacks."""
+
+
+class InvalidCredentials(AccountError):
+    """E-mail and password do not belong together; which of them is wrong is not said."""
+
+
+class InvalidRefreshToken(AccountError):
+    """The refresh token is unknown, expired, revoked or was used before."""
+
+
+class AccountNotFound(AccountError):
+    """The account of a valid token is gone."""
+
+
+class InvalidCursor(ValueError):
+    """The cursor was not made by this service, or for another list."""
+
+
+class StorageUnavailable(Exception):  # noqa: N818 - says what is the case, like its neighbours
+    """The database did not answer in time."""

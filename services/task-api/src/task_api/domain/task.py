@@ -1,0 +1,241 @@
+"""A task and its reminders. Every change gives a new Task with the next version; equal means nothing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time, timedelta
+from typing import Any
+from uuid import UUID
+
+from event_contracts.values import Channel, ClosedBy, Priority, TaskStatus
+from task_api.domain.errors import NotRecurring, TransitionRefused
+from task_api.domain.moments import before_due, due_instant
+
+OPEN_STATUSES = frozenset({TaskStatus.PENDING, TaskStatus.IN_PROGRESS})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field's value before and after, as JSON values."""
+
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Reminder:
+    """Fires `offset` before due, or at `at`. `set_at` is when its fire time last moved.
+
+    `fired_for` and `scheduled_for` are the fire times that the reminders service reported.
+    """
+
+    id: UUID
+    set_at: datetime
+    offset: timedelta | None = None
+    at: datetime | None = None
+    channels: tuple[Channel, ...] = ()
+    snoozed_until: datetime | None = None
+    acknowledged_at: datetime | None = None
+    fired_for: datetime | None = None
+    scheduled_for: datetime | None = None
+
+    def planned(self, due: datetime | None, zone: str) -> datetime | None:
+        """Give the fire time as it was set, snoozing aside; None for an offset without a due."""
+        if self.at is not None:
+            return self.at
+        if self.offset is None or due is None:
+            return None
+        return before_due(due, self.offset, zone)
+
+    def fire_time(self, due: datetime | None, zone: str) -> datetime | None:
+        """Give when it fires: the end of the snooze, else the planned time."""
+        return self.snoozed_until or self.planned(due, zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task as it stands. `due_at` is an instant, `due_date` an all-day date; never both.
+
+    `closed_version` is the version with which it was closed; `predecessor_task_id` the instance before it.
+    """
+
+    id: UUID
+    user_id: UUID
+    number: int
+    version: int
+    title: str
+    timezone: str
+    created_at: datetime
+    updated_at: datetime
+    description: str | None = None
+    status: TaskStatus = TaskStatus.PENDING
+    priority: Priority = Priority.MEDIUM
+    tags: tuple[str, ...] = ()
+    due_at: datetime | None = None
+    due_date: date | None = None
+    closed_by: ClosedBy | None = None
+    closed_version: int | None = None
+    closed_at: datetime | None = None
+    completed_at: datetime | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    series_id: UUID | None = None
+    occurrence_key: str | None = None
+    predecessor_task_id: UUID | None = None
+    deleted_at: datetime | None = None
+    reminders: tuple[Reminder, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        return self.closed_by is None and self.deleted_at is None
+
+    @property
+    def has_due(self) -> bool:
+        return self.due_at is not None or self.due_date is not None
+
+    def due(self, day_start: time) -> datetime | None:
+        """Give the instant it is due, all-day tasks at `day_start` in their zone."""
+        return due_instant(self.due_at, self.due_date, self.timezone, day_start)
+
+
+def revise(before: Task, after: Task, at: datetime, day_start: time, *, old_day_start: time | None = None) -> Task:
+    """Give `after` as the next version of `before`: reminders whose planned time moved are set anew at `at`.
+
+    A moved reminder is no longer snoozed or acknowledged. Returns `before` itself when nothing differs and the
+    day's start is the same.
+    """
+    if after == before and old_day_start in (None, day_start):
+        return before
+    old_due, new_due = before.due(old_day_start or day_start), after.due(day_start)
+    known = {reminder.id: reminder for reminder in before.reminders}
+    reminders = []
+    for reminder in after.reminders:
+        old = known.get(reminder.id)
+        if old is None:
+            reminders.append(replace(reminder, set_at=at))
+        elif old.planned(old_due, before.timezone) != reminder.planned(new_due, after.timezone):
+            reminders.append(replace(reminder, set_at=at, snoozed_until=None, acknowledged_at=None))
+        elif old.snoozed_until != reminder.snoozed_until:
+            reminders.append(replace(reminder, set_at=at))
+        else:
+            reminders.append(reminder)
+    return replace(after, version=before.version + 1, updated_at=at, reminders=tuple(reminders))
+
+
+def _close(task: Task, by: ClosedBy, at: datetime, **fields: Any) -> Task:
+    version = task.version + 1
+    closing = {"closed_by": by, "closed_version": version, "closed_at": at} if task.closed_by is None else {}
+    return replace(task, version=version, updated_at=at, **closing, **fields)
+
+
+def _abandoned(task: Task) -> ClosedBy:
+    """A slot of a series that is given up makes room for the next one; any other task is just taken away."""
+    return ClosedBy.SKIPPED if task.series_id is not None else ClosedBy.WITHDRAWN
+
+
+def complete(task: Task, at: datetime) -> Task:
+    """Close an open task as done; a completed one stays as it is. Raises TransitionRefused for an archived one."""
+    if task.status is TaskStatus.COMPLETED:
+        return task
+    if task.status is TaskStatus.ARCHIVED:
+        raise TransitionRefused(task.status, TaskStatus.COMPLETED, "an archived task is reopened before it is completed")
+    return _close(task, ClosedBy.COMPLETED, at, status=TaskStatus.COMPLETED, completed_at=at)
+
+
+def archive(task: Task, at: datetime) -> Task:
+    """Put a task away; an open one is closed by that, the slot of a series counts as skipped."""
+    if task.status is TaskStatus.ARCHIVED:
+        return task
+    return _close(task, _abandoned(task), at, status=TaskStatus.ARCHIVED, completed_at=None)
+
+
+def skip(task: Task, at: datetime) -> Task:
+    """Give up this slot of the series. A skipped one stays as it is.
+
+    Raises NotRecurring for a task without a series, TransitionRefused for one that is closed otherwise.
+    """
+    if task.series_id is None:
+        raise NotRecurring("only an instance of a recurring task can be skipped")
+    if task.closed_by is ClosedBy.SKIPPED:
+        return task
+    if task.closed_by is not None:
+        raise TransitionRefused(task.status, TaskStatus.ARCHIVED, "only an open instance can be skipped")
+    return archive(task, at)
+
+
+def reopen(task: Task, at: datetime, status: TaskStatus = TaskStatus.PENDING) -> Task:
+    """Make a closed task open again; its reminders count as set anew at `at`. An open one stays as it is."""
+    if task.closed_by is None:
+        return task
+    return replace(
+        task,
+        version=task.version + 1,
+        updated_at=at,
+        status=status,
+        closed_by=None,
+        closed_version=None,
+        closed_at=None,
+        completed_at=None,
+        reminders=tuple(replace(reminder, set_at=at) for reminder in task.reminders),
+    )
+
+
+def delete(task: Task, at: datetime, by: ClosedBy | None = None) -> Task:
+    """Take a task away; what it was closed by before stays. `by` is why, when not by the person's own delete."""
+    return _close(task, by or _abandoned(task), at, deleted_at=at)
+
+
+_WATCHED = (
+    "title",
+    "description",
+    "status",
+    "priority",
+    "tags",
+    "due_at",
+    "due_date",
+    "timezone",
+    "metadata",
+    "series_id",
+    "closed_by",
+    "deleted_at",
+)
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return value
+
+
+def _told(reminder: Reminder) -> dict[str, Any]:
+    told: dict[str, Any] = {"id": str(reminder.id)}
+    if reminder.offset is not None:
+        told["offset_seconds"] = int(reminder.offset.total_seconds())
+    if reminder.at is not None:
+        told["at"] = _json(reminder.at)
+    if reminder.channels:
+        told["channels"] = list(reminder.channels)
+    if reminder.snoozed_until is not None:
+        told["snoozed_until"] = _json(reminder.snoozed_until)
+    if reminder.acknowledged_at is not None:
+        told["acknowledged_at"] = _json(reminder.acknowledged_at)
+    return told
+
+
+def differences(before: Task, after: Task) -> dict[str, Change]:
+    """Name the fields that a person would say changed, with both values as JSON."""
+    changes = {
+        name: Change(_json(getattr(before, name)), _json(getattr(after, name)))
+        for name in _WATCHED
+        if getattr(before, name) != getattr(after, name)
+    }
+    old, new = ([_told(reminder) for reminder in task.reminders] for task in (before, after))
+    if old != new:
+        changes["reminders"] = Change(old, new)
+    return changes

@@ -1,0 +1,1 @@
+"""Wire to command to answer; no rules here."""

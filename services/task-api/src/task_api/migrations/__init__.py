@@ -1,0 +1,1 @@
+"""The schema's history; they travel inside the wheel."""
