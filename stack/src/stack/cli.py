@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stack.errors import StackError
+from stack.errors import InterruptError, StackError
 from stack.ports import DEFAULT_INSTANCE
 from stack.progress import Progress
 
@@ -243,14 +243,14 @@ def execute(context: typer.Context, instance: Name = DEFAULT_INSTANCE) -> None:
 def main() -> None:
     """The console script: every expected failure is one message and exit code 1."""
     try:
-        with _termination_as_interrupt():
-            app(standalone_mode=False)
+        with _signals_as_errors():
+            app()
+    except InterruptError:
+        print("stack: interrupted", file=sys.stderr)
+        sys.exit(130)
     except StackError as error:
         print(f"stack: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("stack: interrupted", file=sys.stderr)
-        sys.exit(130)
 
 
 def _pairs(words: list[str]) -> dict[str, str]:
@@ -264,15 +264,27 @@ def _pairs(words: list[str]) -> dict[str, str]:
 
 
 @contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind like Ctrl-C, so that a half-made start is undone."""
+def _signals_as_errors() -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP unwind the stack, so that a half-made start is undone.
+
+    The first one is all it takes: a second must not break off the clearing up.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    # Ignored ones stay so: that is how nohup and background jobs work.
+    ours = [number for number, handler in before.items() if handler != signal.SIG_IGN]
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        for each in ours:
+            signal.signal(each, signal.SIG_IGN)
+        raise InterruptError("interrupted")
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in ours:
         signal.signal(number, interrupt)
-    yield
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ StackError
 ├── PortBusyError     a port that the instance needs is held by something else
 ├── NotReadyError     a process died or stayed silent while it was awaited
 ├── NotRunningError   the named process is not there to be signalled
+├── InterruptError    the person at the keyboard, or the system, asked to stop
 └── CancelledError    the caller gave up; what had been started is stopped
 """
 
@@ -34,6 +35,10 @@ class NotReadyError(StackError):
 
 class NotRunningError(StackError):
     """The named process is not there to be signalled."""
+
+
+class InterruptError(StackError):
+    """Ctrl-C or a request of the system to end, while a command was under way."""
 
 
 class CancelledError(StackError):

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import psutil
+
 from stack import identity, mail, processes, resources
 from stack.command import run
 from stack.errors import StackError
@@ -125,7 +127,7 @@ class Instance:
         """Stops and starts one process with the present settings, and waits until it is ready."""
         with self._lock():
             process = self._known(name)
-            self._supervisor.stop(process)
+            self._supervisor.stop(name)
             self._supervisor.check_ports([process], self.name)
             self._begin(process, threading.Event())
 
@@ -136,7 +138,9 @@ class Instance:
     def stop(self, name: str) -> None:
         """Stops one process in an orderly way; ``restart`` brings it back."""
         with self._lock():
-            self._supervisor.stop(self._known(name))
+            if name not in self._names():
+                raise self._unknown(name)
+            self._supervisor.stop(name)
 
     def pause(self, name: str) -> None:
         """SIGSTOP: it keeps its connections and ports and answers nothing."""
@@ -153,11 +157,9 @@ class Instance:
 
     def status(self) -> list[ProcessStatus]:
         """Every process that the last ``up`` wanted, or that still runs."""
-        if not self.home.exists():
+        if not (self.home / "options.json").exists():
             return []
-        wanted = {process.name: process for process in self._processes(self.options)}
-        names = [*wanted, *(name for name in self._supervisor.names() if name not in wanted)]
-        return [self._status(name, wanted[name].ports if name in wanted else {}) for name in names]
+        return [self._status(name) for name in self._names()]
 
     @property
     def options(self) -> Options:
@@ -308,25 +310,24 @@ class Instance:
 
     def _start(self, wanted: Sequence[Process], options: Options) -> None:
         supervisor = self._supervisor
-        begun: list[Process] = []
+        begun: list[str] = []
         missing = []
         for process in wanted:
             if supervisor.find(process.name) is None:
                 missing.append(process)
             elif not supervisor.is_current(process):
                 self._progress.line(f"{process.name}: runs with other settings, starting it anew")
-                supervisor.stop(process)
+                supervisor.stop(process.name)
                 missing.append(process)
-        superfluous = [
-            name for name in supervisor.names() if name not in {process.name for process in wanted}
-        ]
-        for name in superfluous:
-            supervisor.stop_unknown(name)
+        superfluous = sorted(set(supervisor.names()) - {process.name for process in wanted})
+        if superfluous:
+            self._progress.line(f"stopping what is not asked for: {', '.join(superfluous)}")
+            supervisor.stop_all(superfluous)
         supervisor.check_ports(missing, self.name)
 
         def begin(process: Process) -> Callable[[threading.Event], None]:
             def action(cancelled: threading.Event) -> None:
-                begun.append(process)
+                begun.append(process.name)
                 self._begin(process, cancelled)
 
             return action
@@ -381,28 +382,38 @@ class Instance:
 
         return Step(name, after, action)
 
+    def _names(self) -> list[str]:
+        """What the last ``up`` wanted, and what has a pid file besides."""
+        options = self.options
+        names = list(INFRASTRUCTURE)
+        for service in options.services:
+            for replica in range(1, options.replicas.get(service, 1) + 1):
+                name = process_name(service, replica)
+                names += [name, f"{name}.dapr"]
+        return names + [name for name in self._supervisor.names() if name not in names]
+
     def _known(self, name: str) -> Process:
-        known = self._processes(self.options)
-        for process in known:
+        for process in self._processes(self.options):
             if process.name == name:
                 return process
-        names = ", ".join(process.name for process in known)
-        raise StackError(f"Instance {self.name} has no process {name!r}; it has {names}.")
+        raise self._unknown(name)
 
-    def _status(self, name: str, ports: Mapping[str, int]) -> ProcessStatus:
-        process = self._supervisor.find(name)
-        if process is None:
+    def _unknown(self, name: str) -> StackError:
+        return StackError(f"Instance {self.name} has no process {name!r}; it has {', '.join(self._names())}.")
+
+    def _status(self, name: str) -> ProcessStatus:
+        process, ports = self._supervisor.find(name), self._supervisor.ports(name)
+        try:
+            if process is not None:
+                state = "paused" if process.status() == psutil.STATUS_STOPPED else "running"
+                return ProcessStatus(name, state, process.pid, process.memory_info().rss, ports)
+        except psutil.NoSuchProcess:
+            # It ended between the questions.
             return ProcessStatus(name, "stopped", None, None, ports)
-        state = "paused" if process.status() == "stopped" else "running"
-        return ProcessStatus(name, state, process.pid, process.memory_info().rss, ports)
+        return ProcessStatus(name, "stopped", None, None, ports)
 
     def _stop_everything(self) -> None:
-        running = set(self._supervisor.names())
-        if running:
-            known = [process for process in self._processes(self.options) if process.name in running]
-            self._supervisor.stop_all(known)
-        for name in self._supervisor.names():
-            self._supervisor.stop_unknown(name)
+        self._supervisor.stop_all(self._supervisor.names())
 
     def _make_home(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import signal
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,17 @@ _SAME_START_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
+class Farewell:
+    """How a process is stopped: kept with its pid, so that stopping needs no tool and no catalogue."""
+
+    stage: int
+    """Stages stop one after another, the lowest first; within one, all at once."""
+    signal: int = signal.SIGTERM
+    seconds: float = 15.0
+    """How long it may take before it is killed."""
+
+
+@dataclass(frozen=True)
 class PidRecord:
     """A process that was started here; ``created`` is in seconds since 1970, as the kernel tells it."""
 
@@ -21,6 +33,8 @@ class PidRecord:
     created: float
     launch: str
     """A digest of the command and environment it was started with."""
+    ports: dict[str, int] = field(default_factory=dict)
+    farewell: Farewell = field(default_factory=lambda: Farewell(stage=3))
 
 
 def write(path: Path, record: PidRecord) -> None:
@@ -30,7 +44,10 @@ def write(path: Path, record: PidRecord) -> None:
 def read(path: Path) -> PidRecord | None:
     """The record, or None when there is none or it cannot be read as one."""
     try:
-        return PidRecord(**json.loads(path.read_text()))
+        stored = json.loads(path.read_text())
+        if "farewell" in stored:
+            stored["farewell"] = Farewell(**stored["farewell"])
+        return PidRecord(**stored)
     except (FileNotFoundError, ValueError, TypeError):
         return None
 

@@ -12,10 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stack import kafka_jars, postgres_cluster, readiness
+from stack.pidfile import Farewell
 from stack.prepare import Tools
 from stack.privatefile import write_private
 from stack.resources import Resources
 from stack.services import HOST, Facts, Service, process_name
+
+# Sidecars first: they stop taking events, and what they have handed over is still answered.
+_SIDECARS, _APPS, _STORES = 1, 2, 3
 
 _PASSED_ON = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")
 _PASSED_ON_PREFIXES = ("LC_", "OTEL_", "PYTHON", "SSL_CERT_")
@@ -33,15 +37,12 @@ class Process:
     """What it listens on: the use of the port, and its number on loopback."""
     ready: Callable[[], bool]
     ready_within: float
-    stop_signal: signal.Signals = signal.SIGTERM
-    stop_within: float
+    farewell: Farewell
     run_as: str | None = None
     before: Callable[[], None] | None = None
     """Runs just before it starts: makes its data folder, for example."""
     after: frozenset[str] = field(default=frozenset())
     """Names of processes and jobs that come first."""
-    stage: int
-    """Stages stop one after another, the lowest first; within one, all at once."""
 
     def launch(self) -> str:
         """A digest of all that makes a running process out of date when it changes."""
@@ -81,11 +82,9 @@ def postgres(tools: Tools, home: Path, facts: Facts) -> Process:
         ready=lambda: readiness.postgres_accepts(tools.postgres_folder / "pg_isready", port, "taskstream"),
         ready_within=60,
         # Fast shutdown: clients are cut off, what is committed is written.
-        stop_signal=signal.SIGINT,
-        stop_within=20,
+        farewell=Farewell(_STORES, signal.SIGINT, 20),
         run_as=postgres_cluster.run_as(),
         before=cluster.create,
-        stage=3,
     )
 
 
@@ -111,9 +110,8 @@ def redis(tools: Tools, home: Path, facts: Facts) -> Process:
         ports={"Redis": port},
         ready=lambda: readiness.redis_answers(port, password),
         ready_within=60,
-        stop_within=15,
+        farewell=Farewell(_STORES),
         before=configure,
-        stage=3,
     )
 
 
@@ -149,9 +147,8 @@ def kafka(tools: Tools, home: Path, facts: Facts, *, heap: str) -> Process:
         ports={"Kafka": broker, "Kafka's controller": controller},
         ready=lambda: readiness.kafka_answers(broker),
         ready_within=90,
-        stop_within=20,
+        farewell=Farewell(_STORES, seconds=20),
         before=format_data,
-        stage=3,
     )
 
 
@@ -165,8 +162,7 @@ def smtp(home: Path, facts: Facts) -> Process:
         ports={"SMTP": port},
         ready=lambda: readiness.smtp_greets(port),
         ready_within=30,
-        stop_within=5,
-        stage=3,
+        farewell=Farewell(_STORES, seconds=5),
     )
 
 
@@ -205,9 +201,8 @@ def app(
         ports={"HTTP": port},
         ready=lambda: readiness.http_answers(port, "/health/ready"),
         ready_within=60,
-        stop_within=15,
+        farewell=Farewell(_APPS),
         after=frozenset([*service.needs, *([f"{service.name}.migrate"] if service.migrate else [])]),
-        stage=2,
     )
 
 
@@ -271,7 +266,6 @@ def sidecar(
         },
         ready=lambda: readiness.http_answers(ports.dapr_http, "/v1.0/healthz"),
         ready_within=60,
-        stop_within=15,
+        farewell=Farewell(_SIDECARS),
         after=frozenset(["topics" if topics else "kafka", "redis"]),
-        stage=1,
     )

@@ -91,7 +91,8 @@ class Supervisor:
             created = psutil.Process(child.pid).create_time()
         except psutil.Error:
             created = 0.0
-        pidfile.write(self._pid(process.name), PidRecord(child.pid, created, process.launch()))
+        record = PidRecord(child.pid, created, process.launch(), dict(process.ports), process.farewell)
+        pidfile.write(self._pid(process.name), record)
 
     def await_ready(self, process: Process, cancelled: threading.Event) -> None:
         """Returns once it is ready; raises NotReadyError with its last lines when it dies or takes too long."""
@@ -110,40 +111,36 @@ class Supervisor:
                 )
             time.sleep(_POLL_SECONDS)
 
-    def stop(self, process: Process) -> None:
+    def stop(self, name: str) -> None:
         """Asks it to end, ends it when it does not, and forgets it; nothing happens if it is not there."""
-        running = self.find(process.name)
-        if running is not None:
+        record, running = pidfile.read(self._pid(name)), self.find(name)
+        if record is not None and running is not None:
             family = _family(running)
+            # A paused process would not hear of its end.
             _send(family, signal.SIGCONT)
-            _send([running], process.stop_signal)
-            if not self._gone_within(process.name, process.stop_within):
-                _send([*family, *_family(running)], signal.SIGKILL)
-                self._gone_within(process.name, 5.0)
-            # What it left behind of its own children goes too.
+            _send([running], signal.Signals(record.farewell.signal))
+            if not self._gone_within(name, record.farewell.seconds):
+                _send([running, *_family(running)], signal.SIGKILL)
+                self._gone_within(name, 5.0)
+            # What is left of its own children goes too.
             _send(family, signal.SIGKILL)
-        self._pid(process.name).unlink(missing_ok=True)
+        self._pid(name).unlink(missing_ok=True)
 
-    def stop_all(self, processes: Iterable[Process]) -> None:
+    def stop_all(self, names: Iterable[str]) -> None:
         """Stops stage after stage, the processes of one stage side by side."""
-        stages: dict[int, list[Process]] = {}
-        for process in processes:
-            stages.setdefault(process.stage, []).append(process)
+        stages: dict[int, list[str]] = {}
+        for name in names:
+            record = pidfile.read(self._pid(name))
+            stages.setdefault(record.farewell.stage if record else 0, []).append(name)
         for _, members in sorted(stages.items()):
             with ThreadPoolExecutor(len(members)) as pool:
                 for _ in pool.map(self.stop, members):
                     pass
 
-    def stop_unknown(self, name: str) -> None:
-        """Ends a process that a former catalogue started and the present one does not know."""
-        if running := self.find(name):
-            family = _family(running)
-            _send(family, signal.SIGCONT)
-            _send([running], signal.SIGTERM)
-            if not self._gone_within(name, 15.0):
-                _send(family, signal.SIGKILL)
-                self._gone_within(name, 5.0)
-        self._pid(name).unlink(missing_ok=True)
+    def ports(self, name: str) -> dict[str, int]:
+        """The ports it was started with: empty for one that was never started."""
+        record = pidfile.read(self._pid(name))
+        return record.ports if record else {}
 
     def kill(self, name: str) -> None:
         """SIGKILL to it and all its children, as when the machine's memory ran out."""

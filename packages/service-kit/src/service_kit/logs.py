@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -76,13 +77,20 @@ def get_logger(name: str) -> BoundLogger:
 def _renderers(settings: ServiceSettings) -> list[Processor]:
     censor = _Censor(settings)
     if settings.log_format == "console":
-        return [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty()), censor]
+        return [_console_renderer(), censor]
     return [
         structlog.processors.format_exc_info,
         structlog.processors.EventRenamer("message"),
         structlog.processors.JSONRenderer(serializer=_to_json),
         censor,
     ]
+
+
+def _console_renderer() -> structlog.dev.ConsoleRenderer:
+    # The plain traceback: the renderer's own choice prints local variables, and these hold secrets.
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
 
 
 class _StaticFields:
@@ -108,7 +116,7 @@ def _add_context(logger: Any, method: str, event: EventDict) -> EventDict:
 
 def _hide_secret_keys(logger: Any, method: str, event: EventDict) -> EventDict:
     for key, value in event.items():
-        if _SECRET_KEY.search(key):
+        if _SECRET_KEY.search(str(key)):
             event[key] = _HIDDEN
         elif isinstance(value, MutableMapping):
             event[key] = _hide_secret_keys(logger, method, dict(value))
@@ -116,7 +124,11 @@ def _hide_secret_keys(logger: Any, method: str, event: EventDict) -> EventDict:
 
 
 def _to_json(event: EventDict, **_: Any) -> str:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z).decode()
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z).decode()
+    except TypeError:
+        # Integers over 64 bits, half a surrogate pair, odd keys: slower, but no line is lost.
+        return json.dumps({str(key): str(value) for key, value in event.items()})
 
 
 class _Censor:

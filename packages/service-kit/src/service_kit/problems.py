@@ -179,4 +179,5 @@ def _phrase(status: int) -> str:
 
 
 def _code(status: int) -> str:
-    return _CODES.get(status) or _phrase(status).lower().replace(" ", "_").replace("-", "_")
+    words = _phrase(status).lower().replace("'", "").replace("-", " ").split()
+    return _CODES.get(status) or "_".join(words)

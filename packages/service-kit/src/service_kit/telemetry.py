@@ -117,11 +117,15 @@ def span(
     tracestate: str | None = None,
     attributes: Mapping[str, str] | None = None,
 ) -> Iterator[Span]:
-    """Run the body inside a new span, the child of `traceparent` if that can be read, else of the current span.
+    """Run the body inside a new span: the child of `traceparent`, or without one of the current span.
 
-    Exceptions pass through; they mark the span as failed.
+    A `traceparent` that cannot be read begins a new trace (W3C Trace Context, 3.2.2.5). Exceptions pass through; they
+    mark the span as failed.
     """
-    parent = _remote_context(traceparent, tracestate) if traceparent else otel_context.get_current()
+    if traceparent is None:
+        parent = otel_context.get_current()
+    else:
+        parent = _remote_context(traceparent, tracestate)
     started = _spans.start(name, kind, parent, attributes)
     token = otel_context.attach(trace.set_span_in_context(started, parent))
     try:
@@ -139,12 +143,8 @@ def span(
 @contextmanager
 def continue_trace(traceparent: str | None, tracestate: str | None, name: str) -> Iterator[Span]:
     """Run the body as the consumer of an event that carried this trace context; without one a new trace begins."""
-    if traceparent is None:
-        # What is current here is the delivery of the sidecar, whose own trace says nothing about the event.
-        with span(name, kind=SpanKind.CONSUMER) as started:
-            yield started
-        return
-    with span(name, kind=SpanKind.CONSUMER, traceparent=traceparent, tracestate=tracestate) as started:
+    # What is current here is the sidecar's delivery, and its trace says nothing about the event: never join it.
+    with span(name, kind=SpanKind.CONSUMER, traceparent=traceparent or "", tracestate=tracestate) as started:
         yield started
 
 

@@ -17,13 +17,15 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+import structlog
 from redis.asyncio import Redis
+from structlog.typing import EventDict
 
 from service_kit.testing.containers import Containers, docker_is_possible, missing_images
 from service_kit.testing.native_stack import NativeStack
@@ -85,8 +87,21 @@ def choose_infrastructure(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Decide where the infrastructure comes from."""
+    """Decide where the infrastructure comes from, and let our logs reach pytest's `caplog`."""
     config.stash[_CHOSEN] = choose_infrastructure(dict(os.environ))
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.add_log_level, _to_record],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _to_record(logger: Any, method: str, event: EventDict) -> tuple[tuple[str], dict[str, Any]]:
+    """One text, `what_happened key=value …`, as the record's message; the exception stays an exception."""
+    exc_info, what = event.pop("exc_info", None), event.pop("event", "")
+    text = " ".join([str(what), *(f"{key}={value}" for key, value in event.items() if key != "level")])
+    return (text,), {"exc_info": exc_info}
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -7,7 +7,7 @@ UNITS = 100_000
 counted from its start, 10 of an hourly one."""
 
 
-class ExpansionBoundHit(Exception):
+class ExpansionBoundError(Exception):
     """The question cost more than its budget: the rule matches never, or next to never."""
 
 
@@ -19,8 +19,8 @@ class Budget:
         self.exhausted = False
 
     def spend(self, units: int) -> None:
-        """Take `units` from the budget. Raises ExpansionBoundHit once it is used up."""
+        """Take `units` from the budget. Raises ExpansionBoundError once it is used up."""
         self._left -= units
         if self._left < 0:
             self.exhausted = True
-            raise ExpansionBoundHit
+            raise ExpansionBoundError

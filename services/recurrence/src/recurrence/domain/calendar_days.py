@@ -60,11 +60,11 @@ class DayParts:
         return _days_in(self, year)
 
 
-def day_parts(rule: RRule, start: datetime, month_end: MonthEnd) -> DayParts:
-    """Read a rule's day parts; what they leave open is taken from the start (RFC 5545, 3.3.10)."""
+def day_parts(rule: RRule, start: datetime | None, month_end: MonthEnd) -> DayParts:
+    """Read a rule's day parts; what they leave open is taken from the start, if given (RFC 5545, 3.3.10)."""
     months, month_days = rule.bymonth, rule.bymonthday
     weekdays = tuple((day.weekday.number, day.ordinal) for day in rule.byday)
-    if not (weekdays or month_days or rule.byyearday):
+    if start is not None and not (weekdays or month_days or rule.byyearday):
         if rule.freq is Frequency.YEARLY and not rule.byweekno:
             months, month_days = months or (start.month,), (start.day,)
         elif rule.freq is Frequency.MONTHLY:
@@ -97,7 +97,9 @@ def _with_month_ends(month_days: tuple[int, ...]) -> tuple[int, ...]:
 def _expand(parts: DayParts, year: int, month_days: tuple[int, ...]) -> tuple[date, ...]:
     names_days = parts.weekdays or month_days or parts.year_days or parts.weeks
     if not names_days and not parts.months:
-        return tuple(map(date.fromordinal, range(date(year, 1, 1).toordinal(), date(year + 1, 1, 1).toordinal())))
+        return tuple(
+            map(date.fromordinal, range(date(year, 1, 1).toordinal(), date(year + 1, 1, 1).toordinal()))
+        )
     weekdays = parts.weekdays if names_days else _EVERY_WEEKDAY
     # One year at a time: dateutil itself would look for a rule's first match up to the year 9999.
     moments = rrule(

@@ -35,7 +35,7 @@ class Grid:
         self.days: DayParts = day_parts(series.rule, series.start, series.policies.month_end)
 
     def slots_from(self, floor: datetime) -> Iterator[datetime]:
-        """Slots at or after `floor` in strict order. Raises ExpansionBoundHit when finding the next costs too much."""
+        """Slots at or after `floor` in strict order. Raises ExpansionBoundError when the next costs too much."""
         if self._rule.count is None:
             slots = self._expanded(max(floor, self._start))
         else:
@@ -44,7 +44,7 @@ class Grid:
         return slots if self._rule.until is None else takewhile(self._not_over, slots)
 
     def last_slot(self) -> datetime | None:
-        """The slot that COUNT makes the last one; None without COUNT. Raises ExpansionBoundHit."""
+        """The slot that COUNT makes the last one; None without COUNT. Raises ExpansionBoundError."""
         if self._rule.count is None:
             return None
         last = None

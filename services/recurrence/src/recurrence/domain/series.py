@@ -1,9 +1,9 @@
-"""A series as the rule engine sees it: a rule, where it starts, and what people chose where RFC 5545 leaves a choice."""
+"""A series as the rule engine sees it: a rule, its start, and the choices that RFC 5545 leaves to people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from functools import cached_property
 from zoneinfo import ZoneInfo
@@ -30,7 +30,7 @@ class Series:
     start: datetime
     all_day: bool
     timezone: str
-    policies: RecurrencePolicies = RecurrencePolicies()
+    policies: RecurrencePolicies = field(default_factory=RecurrencePolicies)
     exdates: frozenset[str] = frozenset()
 
     @classmethod

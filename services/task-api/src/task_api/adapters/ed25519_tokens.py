@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 from collections.abc import Mapping
@@ -11,12 +10,11 @@ from typing import Any
 from uuid import UUID
 
 import jwt
-import orjson
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from service_kit.auth import ALGORITHM, FAMILY_CLAIM, ROLES_CLAIM
+from service_kit.auth import ALGORITHM, FAMILY_CLAIM, ROLES_CLAIM, public_jwk, thumbprint
 from task_api.domain.account import Account
 from task_api.domain.ids import new_id
 
@@ -39,19 +37,6 @@ def read_private_keys(text: str) -> tuple[Ed25519PrivateKey, ...]:
             raise ValueError(f"PEM block {number} is not an Ed25519 key")
         keys.append(key)
     return tuple(keys)
-
-
-def _base64url(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
-
-
-def _members(key: Ed25519PublicKey) -> dict[str, str]:
-    return {"crv": "Ed25519", "kty": "OKP", "x": _base64url(key.public_bytes_raw())}
-
-
-def thumbprint(key: Ed25519PublicKey) -> str:
-    """Give a key's id: the SHA-256 of its required members in canonical JSON (RFC 7638, 3; RFC 8037, 2)."""
-    return _base64url(hashlib.sha256(orjson.dumps(_members(key), option=orjson.OPT_SORT_KEYS)).digest())
 
 
 class SigningKeys:
@@ -91,12 +76,7 @@ class SigningKeys:
 
     def jwks(self) -> dict[str, Any]:
         """Give the key set that others fetch."""
-        return {
-            "keys": [
-                {**_members(key), "kid": key_id, "use": "sig", "alg": ALGORITHM}
-                for key_id, key in self.public_keys.items()
-            ]
-        }
+        return {"keys": [public_jwk(key) for key in self.public_keys.values()]}
 
     def derived_secrets(self, purpose: str) -> tuple[bytes, ...]:
         """Give a secret per key for another purpose, the signing key's first; it says nothing about the key."""

@@ -31,7 +31,9 @@ class Rotated:
 class AccountStore(Protocol):
     """Accounts and their sessions; every method is one transaction."""
 
-    async def register(self, account: Account, email_key: str, password_hash: str, session: NewSession) -> bool:
+    async def register(
+        self, account: Account, email_key: str, password_hash: str, session: NewSession
+    ) -> bool:
         """Insert account, family and token; False when the e-mail key is taken."""
 
     async def credentials(self, email_key: str) -> tuple[Account, str] | None:
@@ -40,7 +42,9 @@ class AccountStore(Protocol):
     async def open_session(self, user_id: UUID, session: NewSession) -> None:
         """Insert a family and its first token."""
 
-    async def rotate(self, old_hash: bytes, new_hash: bytes, at: datetime, expires_at: datetime) -> Rotated | None:
+    async def rotate(
+        self, old_hash: bytes, new_hash: bytes, at: datetime, expires_at: datetime
+    ) -> Rotated | None:
         """Use up a token and insert its follower; None when it is unknown, used, expired or revoked."""
 
     async def revoke_reused(self, token_hash: bytes, at: datetime) -> UUID | None:

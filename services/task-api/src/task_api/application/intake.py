@@ -46,7 +46,9 @@ def check_whole(task: Task) -> None:
     for index, reminder in enumerate(task.reminders):
         if reminder.offset is not None:
             raise InvalidTask(
-                f"reminders.{index}.offset", "due_required", "counts back from due, and the task has none: use at"
+                f"reminders.{index}.offset",
+                "due_required",
+                "counts back from due, and the task has none: use at",
             )
 
 

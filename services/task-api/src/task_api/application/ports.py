@@ -108,6 +108,9 @@ class Transaction(Protocol):
     async def lock_all_day_series(self, user_id: UUID, zone: str) -> Sequence[Series]:
         """Lock and read the user's all-day series of this zone that have not ended, by id."""
 
+    async def series_versions(self, series_ids: Sequence[UUID]) -> dict[UUID, int]:
+        """Read the versions of some series."""
+
     async def tip(self, series_id: UUID) -> Task | None:
         """Read the instance with the greatest key, withdrawn ones aside, without its reminders."""
 
@@ -198,7 +201,9 @@ class TaskReader(Protocol):
     async def successor(self, user_id: UUID, task_id: UUID) -> TaskView | None:
         """Read the live instance that followed this one in its series."""
 
-    async def page(self, user_id: UUID, only: TaskFilter, after: Position | None, limit: int) -> Sequence[TaskView]:
+    async def page(
+        self, user_id: UUID, only: TaskFilter, after: Position | None, limit: int
+    ) -> Sequence[TaskView]:
         """Read up to `limit` tasks, newest first, after the position."""
 
     async def activity(
@@ -206,5 +211,7 @@ class TaskReader(Protocol):
     ) -> Sequence[Activity] | None:
         """Read the ledger of a task, deleted or not, in the order of time; None when there is no such task."""
 
-    async def history(self, user_id: UUID, task_id: UUID, after: int, limit: int) -> Sequence[Revision] | None:
+    async def history(
+        self, user_id: UUID, task_id: UUID, after: int, limit: int
+    ) -> Sequence[Revision] | None:
         """Read the versions above `after` of a task, deleted or not; None when there is no such task."""

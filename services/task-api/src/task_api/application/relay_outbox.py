@@ -26,6 +26,9 @@ ENTRY_OVERHEAD = 256
 """Bytes that an entry's id, content type and metadata add around its event, at most."""
 
 ALONE_PER_ROUND = 5
+ALONE_BUDGET = 5.0
+"""Seconds into a round after which nothing more is tried alone: the round's rows stay locked as long."""
+
 PARK_AFTER = 10
 SAMPLE_EVERY = 5.0
 
@@ -193,11 +196,14 @@ class OutboxRelay:
 
     async def _publish(self, topic: str, rows: Sequence[OutboxRow]) -> _Verdict:
         verdict = _Verdict()
+        began = self._monotonic()
         fresh = [row for row in rows if not row.waited]
         if fresh:
             await self._publish_together(topic, fresh, verdict)
         for row in rows:
-            if row.waited and not await self._publish_alone(topic, row, verdict):
+            if not row.waited:
+                continue
+            if self._monotonic() - began > ALONE_BUDGET or not await self._publish_alone(topic, row, verdict):
                 break
         return verdict
 

@@ -21,6 +21,8 @@ InvalidCursor
 StorageUnavailable         the database cannot answer now
 """
 
+# ruff: noqa: N818 - they say what is the case
+
 from __future__ import annotations
 
 
@@ -114,5 +116,5 @@ class InvalidCursor(ValueError):
     """The cursor was not made by this service, or for another list."""
 
 
-class StorageUnavailable(Exception):  # noqa: N818 - says what is the case, like its neighbours
+class StorageUnavailable(Exception):
     """The database did not answer in time."""

@@ -16,7 +16,9 @@ def resolve(local: datetime, zone: str) -> datetime:
     return local.replace(tzinfo=ZoneInfo(zone), fold=0).astimezone(UTC)
 
 
-def due_instant(due_at: datetime | None, due_date: date | None, zone: str, day_start: time) -> datetime | None:
+def due_instant(
+    due_at: datetime | None, due_date: date | None, zone: str, day_start: time
+) -> datetime | None:
     """Give the instant a task is due: `due_at`, or `due_date` at `day_start` in the zone; None without a due."""
     if due_at is not None:
         return due_at

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -14,7 +14,7 @@ class Recurrence:
     """What a person says of a recurrence: a canonical RRULE text and the policies."""
 
     rrule: str
-    policies: RecurrencePolicies = RecurrencePolicies()
+    policies: RecurrencePolicies = field(default_factory=RecurrencePolicies)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,9 @@ class Task:
         return due_instant(self.due_at, self.due_date, self.timezone, day_start)
 
 
-def revise(before: Task, after: Task, at: datetime, day_start: time, *, old_day_start: time | None = None) -> Task:
+def revise(
+    before: Task, after: Task, at: datetime, day_start: time, *, old_day_start: time | None = None
+) -> Task:
     """Give `after` as the next version of `before`: reminders whose planned time moved are set anew at `at`.
 
     A moved reminder is no longer snoozed or acknowledged. Returns `before` itself when nothing differs and the
@@ -124,7 +126,9 @@ def revise(before: Task, after: Task, at: datetime, day_start: time, *, old_day_
 
 def _close(task: Task, by: ClosedBy, at: datetime, **fields: Any) -> Task:
     version = task.version + 1
-    closing = {"closed_by": by, "closed_version": version, "closed_at": at} if task.closed_by is None else {}
+    closing: dict[str, Any] = {}
+    if task.closed_by is None:
+        closing = {"closed_by": by, "closed_version": version, "closed_at": at}
     return replace(task, version=version, updated_at=at, **closing, **fields)
 
 
@@ -138,7 +142,9 @@ def complete(task: Task, at: datetime) -> Task:
     if task.status is TaskStatus.COMPLETED:
         return task
     if task.status is TaskStatus.ARCHIVED:
-        raise TransitionRefused(task.status, TaskStatus.COMPLETED, "an archived task is reopened before it is completed")
+        raise TransitionRefused(
+            task.status, TaskStatus.COMPLETED, "an archived task is reopened before it is completed"
+        )
     return _close(task, ClosedBy.COMPLETED, at, status=TaskStatus.COMPLETED, completed_at=at)
 
 

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import TextClause, bindparam, select, text, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.types import TypeEngine
 
-from task_api.adapters.postgres.database import storage_errors
+from task_api.adapters.postgres.database import PostgresDatabase, PostgresTransaction, storage_errors
+from task_api.adapters.postgres.rows import Row
 from task_api.adapters.postgres.tables import refresh_tokens, session_families, users
 from task_api.application.account_ports import NewSession, Rotated
-from task_api.domain.account import Account
+from task_api.domain.account import Account, email_key
+from task_api.domain.errors import EmailTaken
 
-_COLUMNS = ("id", "email", "timezone", "created_at", "updated_at", "first_name", "last_name", "day_start", "locale")
-_COLUMNS += ("default_reminder", "role")
+_COLUMNS = (
+    "id",
+    "email",
+    "timezone",
+    "created_at",
+    "updated_at",
+    "first_name",
+    "last_name",
+    "day_start",
+    "locale",
+    "default_reminder",
+    "role",
+)
 _INSTANT = users.c.created_at.type
 
 _TYPES: dict[str, TypeEngine[Any]] = {
@@ -91,7 +106,7 @@ _ROTATE = _statement(
 )
 
 
-def account_of(row: Mapping[str, Any]) -> Account:
+def account_of(row: Row) -> Account:
     """Give the account of a `users` row."""
     return Account(**{name: row[name] for name in _COLUMNS})
 
@@ -101,13 +116,32 @@ def account_row(account: Account) -> dict[str, Any]:
     return {name: getattr(account, name) for name in _COLUMNS}
 
 
+class HeldAccount:
+    """The port AccountWork."""
+
+    def __init__(self, account: Account, work: PostgresTransaction) -> None:
+        self.account = account
+        self.tasks = work
+
+    async def save(self, account: Account) -> None:
+        """Write the account. Raises EmailTaken."""
+        values = account_row(account) | {"email_key": email_key(account.email)}
+        try:
+            await self.tasks.connection.execute(update(users).where(users.c.id == account.id).values(values))
+        except IntegrityError as error:
+            raise EmailTaken("there is an account with this e-mail address") from error
+
+
 class PostgresAccounts:
-    """The port AccountStore."""
+    """The ports AccountStore and AccountDesk."""
 
     def __init__(self, engine: AsyncEngine) -> None:
+        self._database = PostgresDatabase(engine)
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 
-    async def register(self, account: Account, email_key: str, password_hash: str, session: NewSession) -> bool:
+    async def register(
+        self, account: Account, email_key: str, password_hash: str, session: NewSession
+    ) -> bool:
         """Insert account, family and token; False when the e-mail key is taken."""
         values = account_row(account) | {"email_key": email_key, "password_hash": password_hash}
         return await self._one(_REGISTER, values | _session_row(session)) is not None
@@ -121,7 +155,9 @@ class PostgresAccounts:
         """Insert a family and its first token."""
         await self._one(_OPEN_SESSION, _session_row(session) | {"user_id": user_id})
 
-    async def rotate(self, old_hash: bytes, new_hash: bytes, at: datetime, expires_at: datetime) -> Rotated | None:
+    async def rotate(
+        self, old_hash: bytes, new_hash: bytes, at: datetime, expires_at: datetime
+    ) -> Rotated | None:
         """Use up a token and insert its follower; None when it is not good."""
         values = {"token_hash": old_hash, "new_hash": new_hash, "at": at, "expires_at": expires_at}
         row = await self._one(_ROTATE, values)
@@ -160,7 +196,15 @@ class PostgresAccounts:
         row = await self._one(select(users).where(users.c.id == user_id))
         return None if row is None else account_of(row)
 
-    async def _one(self, statement: Any, values: dict[str, Any] | None = None) -> Mapping[str, Any] | None:
+    @asynccontextmanager
+    async def hold(self, user_id: UUID) -> AsyncIterator[HeldAccount | None]:
+        """Lock an account's row in a unit of work; None when there is no such account."""
+        async with self._database.begin() as work:
+            query = select(users).where(users.c.id == user_id).with_for_update(key_share=True)
+            row = (await work.connection.execute(query)).mappings().one_or_none()
+            yield None if row is None else HeldAccount(account_of(row), work)
+
+    async def _one(self, statement: Any, values: dict[str, Any] | None = None) -> Row | None:
         with storage_errors():
             async with self._engine.connect() as connection:
                 return (await connection.execute(statement, values or {})).mappings().one_or_none()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped, unused-ignore]
 import orjson
 from sqlalchemy import ARRAY, Select, Uuid, and_, any_, func, literal, select, update
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from task_api.adapters.postgres import write_statements
 from task_api.adapters.postgres.outbox_append import enqueue
-from task_api.adapters.postgres.rows import REMINDERS, reminder_of, series_of, task_of
+from task_api.adapters.postgres.rows import REMINDERS, Row, reminder_of, series_of, task_of
 from task_api.adapters.postgres.tables import epoch, series, task_history, tasks, users
 from task_api.application.ports import Locked, Owner, SeriesWrite, TaskWrite
 from task_api.domain.errors import ConcurrentChange, StorageUnavailable
@@ -71,11 +71,18 @@ def storage_errors() -> Iterator[None]:
     """Turn what says that the database cannot answer now into StorageUnavailable; other errors pass."""
     try:
         yield
-    except (OSError, PoolTimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
+    except (
+        OSError,
+        PoolTimeoutError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.CannotConnectNowError,
+    ) as error:
         raise StorageUnavailable(type(error).__name__) from error
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None)
-        gone = error.connection_invalidated or (state is None and isinstance(error, InterfaceError | OperationalError))
+        gone = error.connection_invalidated or (
+            state is None and isinstance(error, InterfaceError | OperationalError)
+        )
         if gone or state in _BUSY:
             raise StorageUnavailable(state or type(error.orig).__name__) from error
         raise
@@ -127,7 +134,7 @@ class PostgresTransaction:
     async def owner(self, user_id: UUID) -> Owner | None:
         """Read the account's settings and the epoch."""
         row = await self._one(select(users, epoch.c.value.label("epoch")).where(users.c.id == user_id))
-        return None if row is None else _owner_of(row)
+        return None if row is None else owner_of(row)
 
     async def lock_series(self, series_id: UUID) -> Series | None:
         """Lock and read a series."""
@@ -147,7 +154,9 @@ class PostgresTransaction:
 
     async def lock_task(self, user_id: UUID, task_id: UUID) -> Locked | None:
         """Lock and read a task with its reminders, and its owner."""
-        row = await self._one(_locking(select(tasks).where(tasks.c.id == task_id, tasks.c.user_id == user_id)))
+        row = await self._one(
+            _locking(select(tasks).where(tasks.c.id == task_id, tasks.c.user_id == user_id))
+        )
         if row is None:
             return None
         # A statement of its own, after the lock: what another writer committed while we waited must be seen.
@@ -158,7 +167,7 @@ class PostgresTransaction:
         )
         if beside is None:
             return None
-        return Locked(task_of(row, _reminders_of(beside)), _owner_of(beside))
+        return Locked(task_of(row, reminders_of(beside)), owner_of(beside))
 
     async def lock_successor(self, series_id: UUID, task_id: UUID) -> Task | None:
         """Lock and read the live instance after `task_id`."""
@@ -203,6 +212,15 @@ class PostgresTransaction:
         )
         return [series_of(row) for row in rows.mappings()]
 
+    async def series_versions(self, series_ids: Sequence[UUID]) -> dict[UUID, int]:
+        """Read the versions of some series."""
+        rows = await self._connection.execute(
+            select(series.c.id, series.c.version).where(
+                series.c.id == any_(literal(list(series_ids), ARRAY(Uuid)))
+            )
+        )
+        return {row.id: row.version for row in rows}
+
     async def tip(self, series_id: UUID) -> Task | None:
         """Read the instance with the greatest key, withdrawn ones aside."""
         row = await self._one(
@@ -236,8 +254,9 @@ class PostgresTransaction:
             raise ConcurrentChange("the series was changed in between")
         await enqueue(self._connection, [change.announcement])
 
-    async def _one(self, query: Select[Any]) -> Mapping[str, Any] | None:
-        return (await self._connection.execute(query)).mappings().one_or_none()
+    async def _one(self, query: Select[Any]) -> Row | None:
+        row: Row | None = (await self._connection.execute(query)).mappings().one_or_none()
+        return row
 
     async def _lock_all(self, condition: Any) -> list[Task]:
         locked = await self._connection.execute(_locking(select(tasks).where(condition).order_by(tasks.c.id)))
@@ -249,13 +268,15 @@ class PostgresTransaction:
                 tasks.c.id == any_(literal([row["id"] for row in rows], ARRAY(Uuid)))
             )
         )
-        reminders = {row["id"]: _reminders_of(row) for row in beside.mappings()}
+        reminders = {row["id"]: reminders_of(row) for row in beside.mappings()}
         return [task_of(row, reminders[row["id"]]) for row in rows]
 
 
-def _owner_of(row: Mapping[str, Any]) -> Owner:
+def owner_of(row: Row) -> Owner:
+    """Give the owner of a `users` row that has the epoch beside it."""
     return Owner(row["id"], row["timezone"], row["day_start"], row["default_reminder"], row["epoch"])
 
 
-def _reminders_of(row: Mapping[str, Any]) -> tuple[Reminder, ...]:
+def reminders_of(row: Row) -> tuple[Reminder, ...]:
+    """Give the reminders of a row that has the column REMINDERS."""
     return tuple(reminder_of(item) for item in orjson.loads(row["reminders"]))

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Boolean, Float, Integer, Text, Uuid, bindparam, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from task_api.adapters.postgres.database import connect, storage_errors
 from task_api.application.relay_outbox import Failure, OutboxRow, OutboxState
 
 _DUE = "parked_at IS NULL AND (next_attempt_at IS NULL OR next_attempt_at <= clock_timestamp())"
@@ -80,7 +81,7 @@ def relay_engine(database_url: str) -> AsyncEngine:
     Its transaction stays open while the broker answers: taken from the requests' pool, a slow broker would eat into
     what requests need.
     """
-    return create_async_engine(database_url, pool_size=1, max_overflow=0)
+    return connect(database_url, pool_size=1)
 
 
 class PostgresOutbox:
@@ -93,23 +94,30 @@ class PostgresOutbox:
 
     async def has_work(self, topics: Sequence[str]) -> bool:
         """Whether a row of these topics is due, locked ones included."""
-        async with self._plain.connect() as connection:
-            return bool(await connection.scalar(_HAS_WORK, {"topics": list(topics)}))
+        with storage_errors():
+            async with self._plain.connect() as connection:
+                return bool(await connection.scalar(_HAS_WORK, {"topics": list(topics)}))
 
     @asynccontextmanager
     async def take(self, topics: Sequence[str], fresh: int, waited: int) -> AsyncIterator[_HeldRows]:
         """Lock rows that are due; they are free again when the block ends, whichever way it ends."""
-        async with self._engine.begin() as connection:
-            taken = await connection.execute(_TAKE, {"topics": list(topics), "fresh": fresh, "waited": waited})
-            rows = [
-                OutboxRow(row.id, row.topic, row.key, bytes(row.event), row.attempts, row.waited) for row in taken
-            ]
-            yield _HeldRows(connection, rows)
+        with storage_errors():
+            async with self._engine.begin() as connection:
+                wanted = {"topics": list(topics), "fresh": fresh, "waited": waited}
+                taken = await connection.execute(_TAKE, wanted)
+                yield _HeldRows(
+                    connection,
+                    [
+                        OutboxRow(row.id, row.topic, row.key, bytes(row.event), row.attempts, row.waited)
+                        for row in taken
+                    ],
+                )
 
     async def state(self) -> OutboxState:
         """Count the table."""
-        async with self._plain.connect() as connection:
-            row = (await connection.execute(_STATE)).one()
+        with storage_errors():
+            async with self._plain.connect() as connection:
+                row = (await connection.execute(_STATE)).one()
         return OutboxState(depth=row.depth, oldest_age=float(row.oldest_age), parked=row.parked)
 
 

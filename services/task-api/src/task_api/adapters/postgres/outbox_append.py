@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from event_contracts.envelope import CloudEvent
-from event_contracts.topics import TASK_API, TOPICS
-from service_kit.telemetry import correlation_id, current_traceparent
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from event_contracts.envelope import CloudEvent
+from event_contracts.topics import TASK_API, TOPICS
+from service_kit.telemetry import correlation_id, current_traceparent
 from task_api.adapters.postgres.tables import outbox
 from task_api.application.ports import Announcement
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import literal_column
+from sqlalchemy import Label, Text, literal_column
 
 from event_contracts.series import Anchor, DstGap, MonthEnd, Overdue, PileUp, RecurrencePolicies
 from event_contracts.values import Channel, ClosedBy, Priority, TaskStatus
@@ -15,7 +15,10 @@ from task_api.adapters.postgres.tables import series as series_table
 from task_api.domain.series import Recurrence, Series
 from task_api.domain.task import Reminder, Task
 
-REMINDERS = literal_column(
+Row = Mapping[Any, Any]
+"""A row by its columns' names."""
+
+REMINDERS: Label[str] = literal_column(
     """
     coalesce((
         SELECT json_agg(json_build_object(
@@ -25,7 +28,8 @@ REMINDERS = literal_column(
         ) ORDER BY r.position)
         FROM task_reminders AS r WHERE r.task_id = tasks.id
     ), '[]')::text
-    """
+    """,
+    Text,
 ).label("reminders")
 """A column that holds a task's reminders in their order, for `task_of`."""
 
@@ -58,7 +62,7 @@ def reminder_of(item: Mapping[str, Any]) -> Reminder:
     )
 
 
-def task_of(row: Mapping[str, Any], reminders: tuple[Reminder, ...] = ()) -> Task:
+def task_of(row: Row, reminders: tuple[Reminder, ...] = ()) -> Task:
     """Give the task of a `tasks` row."""
     return Task(
         id=row["id"],
@@ -88,7 +92,7 @@ def task_of(row: Mapping[str, Any], reminders: tuple[Reminder, ...] = ()) -> Tas
     )
 
 
-def recurrence_of(row: Mapping[str, Any], prefix: str = "") -> Recurrence:
+def recurrence_of(row: Row, prefix: str = "") -> Recurrence:
     """Give the rule and policies of a `series` row, or of its columns joined under a prefix."""
     return Recurrence(
         rrule=row[f"{prefix}rrule"],
@@ -102,12 +106,12 @@ def recurrence_of(row: Mapping[str, Any], prefix: str = "") -> Recurrence:
     )
 
 
-def joined_recurrence(row: Mapping[str, Any]) -> Recurrence | None:
+def joined_recurrence(row: Row) -> Recurrence | None:
     """Give the recurrence of a row with RECURRENCE_COLUMNS; None when the task has no series."""
     return None if row["series_rrule"] is None else recurrence_of(row, "series_")
 
 
-def series_of(row: Mapping[str, Any]) -> Series:
+def series_of(row: Row) -> Series:
     """Give the series of a `series` row."""
     return Series(
         id=row["id"],

@@ -1,126 +1,131 @@
-"""Rows to snapshots, the one mapping there is: for events, for siblings' questions and for rebuilds.
-
-The read models take one query each, however many tasks or reminders a page holds.
-"""
+"""Snapshots for siblings and for rebuilds: one query each, however many tasks, reminders or tips a page holds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, time, timedelta
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, exists, func, or_, select, true
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+import orjson
+from sqlalchemy import Select, exists, or_, select, true
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from event_contracts.series import RecurrencePolicies, SeriesSnapshot, SeriesTip
-from event_contracts.tasks import FieldChange, ReminderDefinition, TaskSnapshot
-from event_contracts.values import Actor, ActorKind, ClosedBy
+from event_contracts.series import SeriesSnapshot
+from event_contracts.tasks import TaskSnapshot
+from event_contracts.values import Actor, ActorKind, Channel
+from task_api.adapters.postgres.database import storage_errors
+from task_api.adapters.postgres.rows import REMINDERS, reminder_of, series_of, task_of
 from task_api.adapters.postgres.tables import epoch, series, task_reminders, tasks, users
+from task_api.application import announce
+from task_api.application.ports import Owner
 from task_api.application.read_snapshots import Contact, Page
+from task_api.domain.task import Task
 
-_ASKED_FOR = Actor(kind=ActorKind.SERVICE, id="task-api")
-"""The actor of a snapshot that nobody's change caused."""
+ASKED_FOR = Actor(kind=ActorKind.SERVICE, id="task-api")
+"""The actor of a snapshot that no change caused."""
+
+_EPOCH = epoch.c.value.label("epoch")
+_OWNER = tuple(users.c[name].label(f"owner_{name}") for name in ("timezone", "day_start", "default_reminder"))
+_TASKS = (
+    select(tasks, REMINDERS, *_OWNER, series.c.version.label("series_version"))
+    .select_from(tasks.join(users, users.c.id == tasks.c.user_id).outerjoin(series, series.c.id == tasks.c.series_id))
+)
+_TIP = (
+    select(*(column.label(f"tip_{column.name}") for column in tasks.c))
+    .where(tasks.c.series_id == series.c.id, tasks.c.closed_by.is_distinct_from("withdrawn"))
+    .order_by(tasks.c.occurrence_key.desc())
+    .limit(1)
+    .lateral("tip")
+)
+_SERIES = select(series, *_TIP.c).select_from(series.outerjoin(_TIP, true()))
 
 
-def reminder_definition(row: Mapping[str, Any]) -> ReminderDefinition:
-    """Give the reminder of a `task_reminders` row; `offset` may also be seconds, as JSON has no interval."""
-    offset = row["offset"]
-    return ReminderDefinition(
-        reminder_id=row["id"],
-        offset=offset if offset is None or isinstance(offset, timedelta) else timedelta(seconds=float(offset)),
-        at=row["at"],
-        channels=tuple(row["channels"]),
-        set_at=row["set_at"],
-        snoozed_until=row["snoozed_until"],
-        acknowledged_at=row["acknowledged_at"],
-        fired_for=row["fired_for"],
+def with_reminders(row: Mapping[str, Any]) -> Task:
+    """Give the task of a `tasks` row that the REMINDERS column came along with."""
+    return task_of(row, tuple(reminder_of(item) for item in orjson.loads(row["reminders"])))
+
+
+class PostgresSnapshots:
+    """The port SnapshotReader on one engine."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._plain = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def epoch(self) -> int:
+        """Read the epoch of the database."""
+        (row,) = await self._rows(select(_EPOCH))
+        return int(row["epoch"])
+
+    async def task(self, task_id: UUID) -> TaskSnapshot | None:
+        """Read a task, deleted ones included."""
+        rows = await self._rows(_TASKS.add_columns(_EPOCH).join(epoch, true()).where(tasks.c.id == task_id))
+        return _task_snapshot(rows[0]) if rows else None
+
+    async def series(self, series_id: UUID) -> SeriesSnapshot | None:
+        """Read a series with its tip."""
+        rows = await self._rows(_SERIES.add_columns(_EPOCH).join(epoch, true()).where(series.c.id == series_id))
+        return _series_snapshot(rows[0]) if rows else None
+
+    async def contact(self, user_id: UUID) -> Contact | None:
+        """Read how a person is reached: by inbox and e-mail, in this order."""
+        columns = (users.c.id, users.c.email, users.c.first_name, users.c.locale, users.c.timezone)
+        for row in await self._rows(select(*columns).where(users.c.id == user_id)):
+            channels = (Channel.INBOX, Channel.EMAIL)
+            return Contact(row["id"], row["email"], row["first_name"], row["locale"], row["timezone"], channels)
+        return None
+
+    async def tasks(self, after: UUID | None, limit: int) -> Page[TaskSnapshot]:
+        """Read the open tasks that have reminders or a series, in the order of their ids."""
+        reminded = exists().where(task_reminders.c.task_id == tasks.c.id)
+        page = (
+            _TASKS.where(tasks.c.closed_by.is_(None), or_(tasks.c.series_id.is_not(None), reminded))
+            .where(true() if after is None else tasks.c.id > after)
+            .order_by(tasks.c.id)
+            .limit(limit)
+        )
+        found, value = await self._page(page)
+        return Page([_task_snapshot(row) for row in found], _continuation(found, limit), value)
+
+    async def all_series(self, after: UUID | None, limit: int) -> Page[SeriesSnapshot]:
+        """Read the series that have not ended, in the order of their ids."""
+        page = (
+            _SERIES.where(series.c.ended_at.is_(None))
+            .where(true() if after is None else series.c.id > after)
+            .order_by(series.c.id)
+            .limit(limit)
+        )
+        found, value = await self._page(page)
+        return Page([_series_snapshot(row) for row in found], _continuation(found, limit), value)
+
+    async def _page(self, page: Select[Any]) -> tuple[list[Mapping[str, Any]], int]:
+        """The rows of a page, and the epoch, which an empty page has too."""
+        rows = page.subquery("page")
+        query = select(_EPOCH, rows).select_from(epoch.outerjoin(rows, true())).order_by(rows.c.id)
+        answer = await self._rows(query)
+        return [row for row in answer if row["id"] is not None], int(answer[0]["epoch"])
+
+    async def _rows(self, query: Select[Any]) -> list[Mapping[str, Any]]:
+        with storage_errors():
+            async with self._plain.connect() as connection:
+                return list((await connection.execute(query)).mappings())
+
+
+def _continuation(rows: list[Mapping[str, Any]], limit: int) -> UUID | None:
+    return rows[-1]["id"] if len(rows) == limit else None
+
+
+def _task_snapshot(row: Mapping[str, Any]) -> TaskSnapshot:
+    owner = Owner(
+        row["user_id"],
+        row["owner_timezone"],
+        row["owner_day_start"],
+        row["owner_default_reminder"],
+        row["epoch"],
     )
+    return announce.task_snapshot(with_reminders(row), owner, row["series_version"], ASKED_FOR)
 
 
-def task_snapshot(
-    task: Mapping[str, Any],
-    reminders: Sequence[Mapping[str, Any]],
-    *,
-    epoch: int,
-    day_start: time,
-    series_version: int | None,
-    actor: Actor = _ASKED_FOR,
-    changes: Mapping[str, FieldChange] | None = None,
-) -> TaskSnapshot:
-    """Give the snapshot of a `tasks` row with its `task_reminders` rows in their order.
-
-    `day_start` is the owner's; `series_version` that of the task's series, None without one. `changes` and `actor`
-    belong to the change that is being announced and stay away from a snapshot that was asked for.
-    """
-    return TaskSnapshot(
-        task_id=task["id"],
-        user_id=task["user_id"],
-        number=task["number"],
-        version=task["version"],
-        epoch=epoch,
-        title=task["title"],
-        description=task["description"],
-        status=task["status"],
-        priority=task["priority"],
-        tags=tuple(task["tags"]),
-        closed_by=task["closed_by"],
-        closed_version=task["closed_version"],
-        closed_at=task["closed_at"],
-        due_at=task["due_at"],
-        due_date=task["due_date"],
-        timezone=task["timezone"],
-        day_start=day_start,
-        reminders=tuple(reminder_definition(reminder) for reminder in reminders),
-        series_id=task["series_id"],
-        series_version=series_version,
-        occurrence_key=task["occurrence_key"],
-        predecessor_task_id=task["predecessor_task_id"],
-        created_at=task["created_at"],
-        updated_at=task["updated_at"],
-        deleted_at=task["deleted_at"],
-        changes=dict(changes or {}),
-        actor=actor,
-    )
-
-
-def series_tip(task: Mapping[str, Any]) -> SeriesTip:
-    """Give the tip that a `tasks` row is to its series."""
-    return SeriesTip(
-        task_id=task["id"],
-        version=task["version"],
-        occurrence_key=task["occurrence_key"],
-        is_open=task["closed_by"] is None,
-        closed_by=task["closed_by"],
-        closed_at=task["closed_at"],
-        closed_version=task["closed_version"],
-    )
-
-
-def series_snapshot(
-    row: Mapping[str, Any], tip: SeriesTip | None, *, epoch: int, actor: Actor = _ASKED_FOR
-) -> SeriesSnapshot:
-    """Give the snapshot of a `series` row with its tip, the open or last closed instance."""
-    return SeriesSnapshot(
-        series_id=row["id"],
-        user_id=row["user_id"],
-        version=row["version"],
-        epoch=epoch,
-        rrule=row["rrule"],
-        policies=RecurrencePolicies(
-            anchor=row["anchor"],
-            month_end=row["month_end"],
-            overdue=row["overdue"],
-            dst_gap=row["dst_gap"],
-            pile_up=row["pile_up"],
-        ),
-        timezone=row["timezone"],
-        start=row["start_local"],
-        exdates=tuple(row["exdates"]),
-        paused=row["paused_at"] is not None,
-        resumed_at=row["resumed_at"],
-        ended=row["ended_at"] is not None,
-        tip=tip,
-        updated_at=row["updated_at"],
-        actor=actor,
-    )
+def _series_snapshot(row: Mapping[str, Any]) -> SeriesSnapshot:
+    tip = {name.removeprefix("tip_"): value for name, value in row.items() if name.startswith("tip_")}
+    newest = None if tip["id"] is None else task_of(tip)
+    return announce.series_snapshot(series_of(row), newest, row["epoch"], ASKED_FOR)

@@ -261,6 +261,14 @@ task_activity = Table(
     Index("ix_task_activity_task_id_at_id", "task_id", "at", "id"),
 )
 
+notification_reads = Table(
+    "notification_reads",
+    metadata,
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("notification_id", Uuid, primary_key=True),
+    Column("read_at", _INSTANT, nullable=False),
+)
+
 outbox = Table(
     "outbox",
     metadata,

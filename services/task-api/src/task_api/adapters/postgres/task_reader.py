@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from event_contracts.values import Actor
 from task_api.adapters.postgres.database import storage_errors
-from task_api.adapters.postgres.rows import RECURRENCE_COLUMNS, REMINDERS, joined_recurrence, reminder_of, task_of
+from task_api.adapters.postgres.rows import (
+    RECURRENCE_COLUMNS,
+    REMINDERS,
+    Row,
+    joined_recurrence,
+    reminder_of,
+    task_of,
+)
 from task_api.adapters.postgres.tables import series, task_activity, task_history, tasks, users
 from task_api.application.ports import Activity, Position, Revision, TaskFilter, TaskView
 from task_api.domain.task import Change
@@ -22,7 +29,7 @@ _VIEW = select(tasks, REMINDERS, *RECURRENCE_COLUMNS).select_from(
 )
 
 
-def _view(row: Mapping[str, Any]) -> TaskView:
+def _view(row: Row) -> TaskView:
     reminders = tuple(reminder_of(item) for item in orjson.loads(row["reminders"]))
     return TaskView(task_of(row, reminders), joined_recurrence(row))
 
@@ -67,7 +74,9 @@ class PostgresTaskReader:
         """Read the live instance that followed this one in its series."""
         found = await self._views(
             _VIEW.where(
-                tasks.c.predecessor_task_id == task_id, tasks.c.user_id == user_id, tasks.c.deleted_at.is_(None)
+                tasks.c.predecessor_task_id == task_id,
+                tasks.c.user_id == user_id,
+                tasks.c.deleted_at.is_(None),
             )
         )
         return found[0] if found else None
@@ -81,7 +90,9 @@ class PostgresTaskReader:
             query = query.join(users, users.c.id == tasks.c.user_id)
         query = query.where(tasks.c.user_id == user_id, tasks.c.deleted_at.is_(None), *_conditions(only))
         if after is not None:
-            query = query.where(tuple_(tasks.c.created_at, tasks.c.id) < tuple_(literal(after.at), literal(after.id)))
+            query = query.where(
+                tuple_(tasks.c.created_at, tasks.c.id) < tuple_(literal(after.at), literal(after.id))
+            )
         return await self._views(query.order_by(tasks.c.created_at.desc(), tasks.c.id.desc()).limit(limit))
 
     async def activity(
@@ -101,7 +112,11 @@ class PostgresTaskReader:
         )
         if not rows:
             return None
-        return [Activity(row["id"], row["at"], row["kind"], row["detail"]) for row in rows if row["id"] is not None]
+        return [
+            Activity(row["id"], row["at"], row["kind"], row["detail"])
+            for row in rows
+            if row["id"] is not None
+        ]
 
     async def history(
         self, user_id: UUID, task_id: UUID, after: int, limit: int
@@ -122,12 +137,13 @@ class PostgresTaskReader:
     async def _views(self, query: Select[Any]) -> list[TaskView]:
         return [_view(row) for row in await self._rows(query)]
 
-    async def _rows(self, query: Select[Any]) -> Sequence[Mapping[str, Any]]:
+    async def _rows(self, query: Select[Any]) -> Sequence[Row]:
         with storage_errors():
             async with self._engine.connect() as connection:
-                return (await connection.execute(query)).mappings().all()
+                rows: Sequence[Row] = (await connection.execute(query)).mappings().all()
+                return rows
 
 
-def _revision(row: Mapping[str, Any]) -> Revision:
+def _revision(row: Row) -> Revision:
     changes = {name: Change(change["old"], change["new"]) for name, change in row["changes"].items()}
     return Revision(row["version"], row["at"], Actor.model_validate(row["actor"]), changes)

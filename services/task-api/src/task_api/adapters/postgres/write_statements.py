@@ -243,7 +243,9 @@ def _halves(announcement: Announcement) -> tuple[bytes, bytes]:
     return head + _NUMBER_SLOT[:-2], _NUMBER_SLOT[-1:] + tail
 
 
-def insertion(change: TaskWrite, owner: Owner, series: SeriesWrite | None) -> tuple[TextClause, dict[str, Any]]:
+def insertion(
+    change: TaskWrite, owner: Owner, series: SeriesWrite | None
+) -> tuple[TextClause, dict[str, Any]]:
     """Give the statement that inserts a new task and answers its number, or no row when the owner changed."""
     halves = [_halves(announcement) for announcement in _announcements(change, series)]
     values = _common(change, series) | {

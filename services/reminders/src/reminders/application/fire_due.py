@@ -1,0 +1,177 @@
+"""Fire what is due: claim, let the document decide, publish, mark, acknowledge, in this order.
+
+A crash before the mark lets the lease run out, and the same event goes out again under the same id, which the notifier
+drops. A member that the document no longer stands behind is dropped: its reminder moved, fired, or its task is closed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from event_contracts.reminders import ReminderDue
+from reminders.application.apply_snapshot import SnapshotApplier
+from reminders.application.ports import Announcer, Documents, Index, Markers, StoredDocument, TaskApi
+from reminders.domain.document import Document, State, to_instant, to_ms
+from reminders.domain.member import Member
+from reminders.metrics import FENCED, FIRED, LATENESS
+from service_kit.due_index import Claim, Lease
+from service_kit.logs import get_logger
+from service_kit.sidecar import SidecarError
+from service_kit.state_store import StateWriteFailed
+
+_log = get_logger(__name__)
+
+PUBLISH_AGAIN_AFTER = timedelta(seconds=1)
+_MARK_ATTEMPTS = 3
+
+
+@dataclass
+class _Sorted:
+    """The leases of one claim by what is to be done with them."""
+
+    drop: list[Lease] = field(default_factory=list)
+    fire: list[tuple[Lease, Member, Document]] = field(default_factory=list)
+
+
+class DueFirer:
+    """Fires reminders; several replicas may do so at once."""
+
+    def __init__(
+        self,
+        markers: Markers,
+        documents: Documents,
+        index: Index,
+        announcer: Announcer,
+        task_api: TaskApi,
+        applier: SnapshotApplier,
+        batch: int = 200,
+    ) -> None:
+        self._markers = markers
+        self._documents = documents
+        self._index = index
+        self._announcer = announcer
+        self._task_api = task_api
+        self._applier = applier
+        self._batch = batch
+
+    async def fire_all(self) -> datetime | None:
+        """Fire until nothing is due; the instant, on Redis' clock, of the last look.
+
+        None without a marker: then nothing may be claimed. What raises (store, sidecar or Redis away) leaves leases
+        behind, which run out.
+        """
+        while True:
+            marker = await self._markers.read()
+            if marker is None:
+                return None
+            claim = await self._index.claim(self._batch)
+            if not claim.leases:
+                return claim.now
+            await self._handle(marker.generation, claim)
+
+    async def _handle(self, generation: str, claim: Claim) -> None:
+        members = [(lease, Member.parse(lease.member)) for lease in claim.leases]
+        stored = await self._documents.get_many(generation, {member.task_id for _, member in members})
+        await self._fetch_missing(
+            generation, {member.task_id for _, member in members} - stored.keys(), stored
+        )
+        work = _sort(members, stored)
+        accepted = await self._publish(claim, work) if work.fire else []
+        marked = await self._mark(generation, accepted)
+        await self._index.ack_many([*work.drop, *marked])
+
+    async def _fetch_missing(
+        self, generation: str, missing: set[UUID], stored: dict[UUID, StoredDocument]
+    ) -> None:
+        """No document at all: ask task-api and apply its answer; an unknown task stays without one."""
+        for task_id in missing:
+            task = await self._task_api.task(task_id)
+            if task is not None:
+                await self._applier.apply(task)
+                found = await self._documents.get(generation, task_id)
+                if found is not None:
+                    stored[task_id] = found
+
+    async def _publish(self, claim: Claim, work: _Sorted) -> list[tuple[Lease, Member]]:
+        events = [
+            ReminderDue(
+                reminder_id=member.reminder_id,
+                task_id=member.task_id,
+                user_id=document.user_id,
+                fire_at=to_instant(member.fire_ms),
+                fired_at=max(claim.now, to_instant(member.fire_ms)),
+            )
+            for _, member, document in work.fire
+        ]
+        try:
+            accepted = {(reminder, to_ms(at)) for reminder, at in await self._announcer.due(events)}
+        except SidecarError as error:
+            # The events may be out all the same; they go out again soon, under the same ids.
+            _log.warning("reminders_not_published", count=len(events), error=str(error))
+            accepted = set()
+        published, refused = [], []
+        for lease, member, _ in work.fire:
+            target = published if (member.reminder_id, member.fire_ms) in accepted else refused
+            target.append((lease, member))
+        for lease, _ in refused:
+            await self._index.release(lease, claim.now + PUBLISH_AGAIN_AFTER)
+        for _, member in published:
+            FIRED.inc()
+            LATENESS.observe(max(0.0, (claim.now - to_instant(member.fire_ms)).total_seconds()))
+        return published
+
+    async def _mark(self, generation: str, published: Sequence[tuple[Lease, Member]]) -> list[Lease]:
+        """Mark as fired, one write a task; the leases whose mark stands and which may be acknowledged."""
+        by_task: dict[UUID, list[tuple[Lease, Member]]] = defaultdict(list)
+        for lease, member in published:
+            by_task[member.task_id].append((lease, member))
+        done: list[Lease] = []
+        for task_id, items in by_task.items():
+            fired = {(member.reminder_id, member.fire_ms) for _, member in items}
+            if await self._mark_task(generation, task_id, fired):
+                done += [lease for lease, _ in items]
+        return done
+
+    async def _mark_task(self, generation: str, task_id: UUID, fired: set[tuple[UUID, int]]) -> bool:
+        for _ in range(_MARK_ATTEMPTS):
+            stored = await self._documents.get(generation, task_id)
+            if stored is None:
+                return False  # flushed meanwhile: the lease stays, and the rebuild knows from task-api
+            marked = stored.document.with_fired(fired)
+            if marked == stored.document:
+                return True  # marked already, or moved on: nothing of it is pending any more
+            try:
+                await self._documents.write(generation, marked, stored.etag)
+            except StateWriteFailed:
+                continue  # never acknowledged blindly: what the store holds now decides
+            return True
+        return False
+
+
+def _sort(members: Sequence[tuple[Lease, Member]], stored: dict[UUID, StoredDocument]) -> _Sorted:
+    work = _Sorted()
+    for lease, member in members:
+        found = stored.get(member.task_id)
+        reason = "unknown_task" if found is None else fence(found.document, member)
+        if found is not None and reason is None:
+            work.fire.append((lease, member, found.document))
+        else:
+            FENCED.labels(reason).inc()
+            work.drop.append(lease)
+    return work
+
+
+def fence(document: Document, member: Member) -> str | None:
+    """Why the document does not stand behind this member any more; None when it does."""
+    if not document.is_open:
+        return "closed"
+    entry = document.entry(member.reminder_id)
+    if entry is None:
+        return "removed"
+    if entry.fire_ms != member.fire_ms:
+        return "moved"
+    return None if entry.state is State.PENDING else "fired" if entry.state is State.FIRED else "missed"

@@ -1,0 +1,1 @@
+"""Pure rules: when a reminder fires and what is remembered of it."""

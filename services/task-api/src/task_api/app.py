@@ -1,0 +1,166 @@
+"""The composition root of task-api: the only place that builds objects."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from fastapi import FastAPI
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from event_contracts.topics import TASK_API, produced_by
+from service_kit.auth import StaticKeys, TokenVerifier, bearer
+from service_kit.clock import Clock, SystemClock, choose_clock
+from service_kit.health import Dependency, install_health
+from service_kit.http_app import install_http
+from service_kit.process import Loop
+from service_kit.redis_connection import connect_redis
+from service_kit.sidecar import Sidecar, SidecarUnavailable
+from task_api.adapters.argon2_passwords import Argon2Passwords
+from task_api.adapters.dapr_publisher import DaprPublisher
+from task_api.adapters.ed25519_tokens import SigningKeys, read_private_keys
+from task_api.adapters.postgres.accounts import PostgresAccounts
+from task_api.adapters.postgres.database import PostgresDatabase, connect
+from task_api.adapters.postgres.outbox import PostgresOutbox, relay_engine
+from task_api.adapters.postgres.task_reader import PostgresTaskReader
+from task_api.adapters.redis_sessions import RedisRevokedSessions
+from task_api.application.account_ports import Passwords
+from task_api.application.ports import Means
+from task_api.application.profile import change_account
+from task_api.application.relay_outbox import OutboxRelay
+from task_api.application.sessions import Sessions
+from task_api.domain.account import Account
+from task_api.domain.errors import AccountNotFound
+from task_api.entrypoints.http.auth import auth_routes
+from task_api.entrypoints.http.cursors import Cursors
+from task_api.entrypoints.http.ledgers import ledger_routes
+from task_api.entrypoints.http.problems import install_domain_problems
+from task_api.entrypoints.http.tasks import task_routes
+from task_api.entrypoints.http.users import user_routes
+from task_api.settings import Settings
+
+RELAY_INTERVAL = timedelta(milliseconds=100)
+"""How long a commit of another process, or one whose wake-up got lost, waits at most."""
+
+_DESCRIPTION = (
+    "Tasks with reminders and recurrence. Every change is published; nothing that was accepted is lost."
+)
+
+
+def build(
+    settings: Settings,
+    *,
+    engine: AsyncEngine | None = None,
+    redis: Redis | None = None,
+    sidecar: Sidecar | None = None,
+    clock: Clock | None = None,
+    passwords: Passwords | None = None,
+) -> FastAPI:
+    """Put the service together. Adapters that are given are used as they are; who gives one closes it.
+
+    Nothing is connected before the first request; the relay runs between the app's startup and shutdown.
+    """
+    opened = AsyncExitStack()
+    url = settings.database_url.get_secret_value()
+    engine = engine or _closing(
+        opened, connect(url, pool_size=settings.database_pool_size), AsyncEngine.dispose
+    )
+    redis = redis or _closing(opened, connect_redis(settings), Redis.aclose)
+    sidecar = sidecar or _closing(opened, Sidecar(settings), Sidecar.aclose)
+    relay = _relay(opened, url, sidecar)
+
+    app = FastAPI(
+        title="Taskstream task API",
+        version=settings.service_version,
+        description=_DESCRIPTION,
+        lifespan=_lifespan(opened, relay),
+    )
+    install_http(app, settings)
+    install_domain_problems(app)
+    install_health(
+        app, settings, _dependencies(PostgresDatabase(engine), redis, sidecar, settings.pubsub_name)
+    )
+    _install_api(app, settings, engine, redis, clock or choose_clock(settings, redis), passwords, relay)
+    return app
+
+
+def _closing(opened: AsyncExitStack, made: Any, close: Callable[[Any], Any]) -> Any:
+    opened.push_async_callback(close, made)
+    return made
+
+
+def _relay(opened: AsyncExitStack, url: str, sidecar: Sidecar) -> Loop:
+    outbox = PostgresOutbox(_closing(opened, relay_engine(url), AsyncEngine.dispose))
+    topics = [topic.name for topic in produced_by(TASK_API)]
+    return Loop("outbox-relay", OutboxRelay(outbox, DaprPublisher(sidecar), topics).drain, RELAY_INTERVAL)
+
+
+def _lifespan(opened: AsyncExitStack, relay: Loop) -> Callable[[FastAPI], Any]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with opened, relay:
+            yield
+
+    return lifespan
+
+
+def _install_api(
+    app: FastAPI,
+    settings: Settings,
+    engine: AsyncEngine,
+    redis: Redis,
+    clock: Clock,
+    passwords: Passwords | None,
+    relay: Loop,
+) -> None:
+    private_keys = read_private_keys(settings.jwt_private_keys.get_secret_value())
+    keys = SigningKeys(private_keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
+    cursors = Cursors(keys.derived_secrets("cursors"))
+    accounts = PostgresAccounts(engine)
+    revoked = RedisRevokedSessions(redis, accounts, keys.lifetime_seconds)
+    # Tokens live by the machine's clock, which is the one that verifies them, even where a test moves the other.
+    sessions = Sessions(
+        accounts, passwords or Argon2Passwords(settings.password_workers), keys, revoked, SystemClock().now
+    )
+    caller = bearer(TokenVerifier(settings, StaticKeys(keys.public_keys), revoked=revoked.is_revoked))
+
+    async def read_account(user_id: UUID) -> Account:
+        account = await accounts.account(user_id)
+        if account is None:
+            raise AccountNotFound("the account is gone")
+        return account
+
+    async def change(user_id: UUID, fields: Mapping[str, Any]) -> Account:
+        return await change_account(accounts, clock.now, relay.wake, user_id, fields)
+
+    means = Means(PostgresDatabase(engine), clock.now, relay.wake)
+    reader = PostgresTaskReader(engine)
+    app.include_router(auth_routes(sessions, caller, keys.jwks()))
+    app.include_router(user_routes(caller, read_account, change))
+    app.include_router(task_routes(caller, means, reader, cursors))
+    app.include_router(ledger_routes(caller, reader, cursors))
+
+
+def _dependencies(
+    database: PostgresDatabase, redis: Redis, sidecar: Sidecar, pubsub: str
+) -> tuple[Dependency, ...]:
+    """PostgreSQL alone is critical: handlers and requests need it; what is not out yet waits in the outbox."""
+
+    async def ping_redis() -> None:
+        await redis.ping()
+
+    async def has_pubsub() -> None:
+        components = (await sidecar.metadata()).get("components", [])
+        if pubsub not in {component.get("name") for component in components}:
+            raise SidecarUnavailable(f"the sidecar has no component {pubsub}")
+
+    return (
+        Dependency("postgres", database.ping, critical=True),
+        Dependency("redis", ping_redis, critical=False),
+        Dependency("sidecar", sidecar.check, critical=False),
+        Dependency("kafka", has_pubsub, critical=False),
+    )

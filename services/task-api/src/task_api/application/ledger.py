@@ -1,0 +1,43 @@
+"""The ledger of a task in plain words: one sentence per line, from what its event left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_SENTENCES = {
+    "created": "The task was created.",
+    "updated": "The task was changed: {changed}.",
+    "completed": "The task was completed.",
+    "reopened": "The task was opened again.",
+    "skipped": "This occurrence was skipped.",
+    "deleted": "The task was deleted.",
+    "restored": "The task was restored.",
+    "reminder_scheduled": "A reminder is set for {fire_at}.",
+    "reminder_fired": "The reminder for {fire_at} went out at {fired_at}.",
+    "reminder_missed": "The reminder for {fire_at} was already past when it was set, so it did not go out.",
+    "notification_delivered": "Sent by {channel}.",
+    "notification_failed": "Could not be sent by {channel}: {reason}.",
+    "notification_cancelled": "Not sent by {channel}: {reason}.",
+    "occurrence_generated": "The next occurrence is due {due}.",
+}
+
+
+class _Words(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "(unknown)"
+
+
+def sentence(kind: str, detail: Mapping[str, Any]) -> str:
+    """Say what happened; a detail that brings its own `sentence` has the last word."""
+    own = detail.get("sentence")
+    if isinstance(own, str) and own:
+        return own
+    template = _SENTENCES.get(kind, kind.replace("_", " ").capitalize() + ".")
+    return template.format_map(
+        _Words({name: _words(value) for name, value in detail.items() if value is not None})
+    )
+
+
+def _words(value: Any) -> str:
+    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)

@@ -1,0 +1,36 @@
+"""How a command comes to the row it changes: series before task, the version under the lock."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from task_api.application.ports import Locked, Transaction
+from task_api.domain.errors import ConcurrentChange, TaskNotFound, VersionMismatch
+from task_api.domain.series import Series
+
+Versions = frozenset[int] | None
+"""The versions that If-Match allows; None allows any."""
+
+
+async def lock_for_edit(work: Transaction, user_id: UUID, task_id: UUID, expected: Versions) -> Locked:
+    """Lock a task that is not deleted. Raises TaskNotFound, VersionMismatch."""
+    locked = await work.lock_task(user_id, task_id)
+    if locked is None or locked.task.deleted_at is not None:
+        raise TaskNotFound("there is no such task")
+    if expected is not None and locked.task.version not in expected:
+        raise VersionMismatch(locked.task.version)
+    return locked
+
+
+async def lock_for_status(
+    work: Transaction, user_id: UUID, task_id: UUID, expected: Versions = None
+) -> tuple[Series | None, Locked]:
+    """Lock a task's series, if it has one, then the task: every change of a status does.
+
+    Raises TaskNotFound, VersionMismatch, and ConcurrentChange when the task got its series in between.
+    """
+    series = await work.lock_series_of(user_id, task_id)
+    locked = await lock_for_edit(work, user_id, task_id, expected)
+    if locked.task.series_id != (series.id if series else None):
+        raise ConcurrentChange("the task became recurring at the same moment")
+    return series, locked

@@ -1,0 +1,84 @@
+"""Change an account; its open all-day tasks are told anew when the day starts elsewhere for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from event_contracts.values import Actor, ActorKind
+from task_api.application.announce import series_write, task_write
+from task_api.application.ports import Now, Transaction, Wake
+from task_api.domain.account import Account
+from task_api.domain.errors import AccountNotFound
+from task_api.domain.task import revise
+
+
+class AccountWork(Protocol):
+    """A unit of work that holds an account's row."""
+
+    @property
+    def account(self) -> Account: ...
+
+    @property
+    def tasks(self) -> Transaction: ...
+
+    async def save(self, account: Account) -> None:
+        """Write the account."""
+
+
+class AccountDesk(Protocol):
+    """Where such units of work come from."""
+
+    def hold(self, user_id: UUID) -> AbstractAsyncContextManager[AccountWork | None]:
+        """Lock an account's row; None when there is no such account."""
+
+
+async def change_account(
+    desk: AccountDesk, now: Now, wake: Wake, user_id: UUID, fields: Mapping[str, Any]
+) -> Account:
+    """Merge the named fields into the account. Raises AccountNotFound.
+
+    A new zone takes along the all-day tasks and series that were in the old one; a new start of the day all of them.
+    """
+    async with desk.hold(user_id) as work:
+        if work is None:
+            raise AccountNotFound("the account is gone")
+        before, at = work.account, await now()
+        after = replace(before, **fields)
+        if after != before:
+            after = replace(after, updated_at=at)
+            await work.save(after)
+            if (before.timezone, before.day_start) != (after.timezone, after.day_start):
+                await _tell_all_day(work.tasks, before, after, at)
+    if after != before:
+        wake()
+    return after
+
+
+async def _tell_all_day(work: Transaction, before: Account, after: Account, at: datetime) -> None:
+    owner = await work.owner(after.id)
+    if owner is None:
+        raise AccountNotFound("the account is gone")
+    actor = Actor(kind=ActorKind.USER, id=str(after.id))
+    moving = (
+        [] if before.timezone == after.timezone else await work.lock_all_day_series(after.id, before.timezone)
+    )
+    moved = {series.id: (series, series.in_zone(after.timezone, at)) for series in moving}
+    tasks = await work.lock_open_all_day(after.id)
+    versions = await work.series_versions([task.series_id for task in tasks if task.series_id is not None])
+    versions |= {series_id: now.version for series_id, (_, now) in moved.items()}
+    for task in tasks:
+        zone = after.timezone if task.timezone == before.timezone else task.timezone
+        told = revise(task, replace(task, timezone=zone), at, after.day_start, old_day_start=before.day_start)
+        if told is task:
+            continue
+        version = None if task.series_id is None else versions[task.series_id]
+        write = task_write(task, told, owner=owner, series_version=version, actor=actor, at=at)
+        await work.write(write, owner)
+    for series, now in moved.values():
+        tip = await work.tip(series.id)
+        await work.write_series(series_write(series, now, tip=tip, epoch=owner.epoch, actor=actor, at=at))

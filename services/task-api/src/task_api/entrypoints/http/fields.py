@@ -1,0 +1,111 @@
+"""The types of fields that several bodies share."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any
+
+import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+)
+
+from event_contracts.tasks import DESCRIPTION_MAX, TAGS_MAX, TITLE_MAX, ReminderOffset
+from event_contracts.values import UtcInstant
+
+METADATA_MAX_BYTES = 16 * 1024
+_TAG_MAX = 50
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
+_DURATION = re.compile(
+    r"P(?=.)(?:\d{1,4}W|(?:\d{1,4}D)?(?:T(?=.)(?:\d{1,5}H)?(?:\d{1,6}M)?(?:\d{1,8}S)?)?)", re.ASCII
+)
+
+
+class Body(BaseModel):
+    """A request's body: a field it does not know is an error, not a wish that is silently lost."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Answer(BaseModel):
+    """A response's body."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("holds a NUL character")
+    return text
+
+
+Plain = Annotated[str, AfterValidator(_storable)]
+
+Title = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=TITLE_MAX),
+    AfterValidator(_storable),
+]
+Description = Annotated[str, StringConstraints(max_length=DESCRIPTION_MAX), AfterValidator(_storable)]
+_Tag = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=_TAG_MAX),
+    AfterValidator(_storable),
+]
+
+
+def _once_each(tags: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tags))
+
+
+Tags = Annotated[tuple[_Tag, ...], Field(max_length=TAGS_MAX), AfterValidator(_once_each)]
+
+
+def _in_reach(moment: Any) -> Any:
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError(f"is outside the years {_FIRST_YEAR} to {_LAST_YEAR}")
+    return moment
+
+
+def _written(value: object) -> object:
+    # A number would be read as seconds since 1970, and as something else by whoever meant milliseconds.
+    if not isinstance(value, str | datetime | date):
+        raise ValueError("write it as text (RFC 3339)")
+    return value
+
+
+Instant = Annotated[UtcInstant, BeforeValidator(_written), AfterValidator(_in_reach)]
+Day = Annotated[date, BeforeValidator(_written), AfterValidator(_in_reach)]
+
+
+def _iso_duration(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str) or not _DURATION.fullmatch(value):
+        raise ValueError(
+            "write it as an ISO 8601 duration of weeks, days, hours, minutes or seconds, like PT30M"
+        )
+    return value
+
+
+Offset = Annotated[ReminderOffset, BeforeValidator(_iso_duration), Field(examples=["PT30M"])]
+"""Time before due: `PT30M`, `P1D`, `P1DT2H`; months and years have no fixed length and are not taken."""
+
+
+def _small(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    encoded = orjson.dumps(value)
+    if len(encoded) > METADATA_MAX_BYTES:
+        raise ValueError(f"is larger than {METADATA_MAX_BYTES // 1024} KiB as JSON")
+    if b"\\u0000" in encoded:
+        raise ValueError("holds a NUL character")
+    return value
+
+
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_small)]

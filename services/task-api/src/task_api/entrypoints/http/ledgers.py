@@ -1,0 +1,78 @@
+"""What happened to a task: the ledger of everything that was done and told, and the history of its fields."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from service_kit.auth import Principal
+from task_api.application.ports import Position, TaskReader
+from task_api.domain.errors import TaskNotFound
+from task_api.entrypoints.http.cursors import Cursors
+from task_api.entrypoints.http.documented import problems
+from task_api.entrypoints.http.ledger_models import ActivityAnswer, ActivityPage, RevisionAnswer, RevisionPage
+from task_api.entrypoints.http.tasks import PAGE_DEFAULT, PAGE_MAX
+
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
+Cursor = Annotated[str | None, Query(max_length=200)]
+
+_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def ledger_routes(
+    caller: Callable[..., Awaitable[Principal]], reader: TaskReader, cursors: Cursors
+) -> APIRouter:
+    """Give the routes of a task's activity and history; both outlive its deletion."""
+    router = APIRouter(tags=["tasks"])
+    As = Annotated[Principal, Depends(caller)]  # noqa: N806 - a type
+
+    @router.get(
+        "/api/v1/tasks/{task_id}/activity", response_model=ActivityPage, responses=problems(401, 404, 422)
+    )
+    async def activity(
+        task_id: UUID, principal: As, limit: Limit = PAGE_DEFAULT, cursor: Cursor = None
+    ) -> Response:
+        """Why was, or wasn't, I reminded: everything that happened, oldest first."""
+        where = f"activity:{principal.user_id}:{task_id}"
+        after = None if cursor is None else cursors.read(cursor, where)
+        lines = await reader.activity(principal.user_id, task_id, after, limit + 1)
+        if lines is None:
+            raise TaskNotFound("there is no such task")
+        shown, more = lines[:limit], len(lines) > limit
+        following = cursors.write(Position(shown[-1].at, shown[-1].id), where) if more else None
+        body = ActivityPage(
+            items=tuple(ActivityAnswer.of(line) for line in shown), next_cursor=following, has_next=more
+        )
+        return Response(body.model_dump_json(), media_type="application/json")
+
+    @router.get(
+        "/api/v1/tasks/{task_id}/history", response_model=RevisionPage, responses=problems(401, 404, 422)
+    )
+    async def history(
+        task_id: UUID, principal: As, limit: Limit = PAGE_DEFAULT, cursor: Cursor = None
+    ) -> Response:
+        """Who changed what, oldest first."""
+        where = f"history:{principal.user_id}:{task_id}"
+        after = 0 if cursor is None else _version(cursors.read(cursor, where))
+        lines = await reader.history(principal.user_id, task_id, after, limit + 1)
+        if lines is None:
+            raise TaskNotFound("there is no such task")
+        shown, more = lines[:limit], len(lines) > limit
+        following = cursors.write(_position(shown[-1].version, task_id), where) if more else None
+        body = RevisionPage(
+            items=tuple(RevisionAnswer.of(line) for line in shown), next_cursor=following, has_next=more
+        )
+        return Response(body.model_dump_json(), media_type="application/json")
+
+    return router
+
+
+def _position(version: int, task_id: UUID) -> Position:
+    """A version in the place of a moment: cursors have one form."""
+    return Position(_ZERO + timedelta(microseconds=version), task_id)
+
+
+def _version(position: Position) -> int:
+    return (position.at - _ZERO) // timedelta(microseconds=1)

@@ -1,0 +1,36 @@
+"""Entity tags: a task's version is its ETag; If-Match says which one a write is meant for (RFC 9110, 13.1.1)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import Depends, Header
+
+from service_kit.problems import Problem
+
+_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
+_VERSION = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+_LIST = re.compile(rf"{_TAG.pattern}(?:\s*,\s*{_TAG.pattern})*")
+
+
+def etag(version: int) -> str:
+    """Give the strong ETag of a version."""
+    return f'"{version}"'
+
+
+def _expected(
+    if_match: Annotated[
+        str | None, Header(description="The version that is to be changed, as its ETag.", examples=['"3"'])
+    ] = None,
+) -> frozenset[int] | None:
+    """Give the versions that If-Match allows, None for any. A weak tag matches nothing. Raises Problem 400."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    if not _LIST.fullmatch(if_match.strip()):
+        raise Problem(400, "malformed_if_match", 'If-Match is a quoted ETag, like "3", or *.')
+    tags = (tag for weak, tag in _TAG.findall(if_match) if not weak)
+    return frozenset(int(tag) for tag in tags if _VERSION.fullmatch(tag))
+
+
+Expected = Annotated[frozenset[int] | None, Depends(_expected)]

@@ -1,0 +1,66 @@
+"""How the rules' errors are told: which status, which stable code."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service_kit.auth import invalid_token
+from service_kit.problems import FieldError, Problem, problem_response
+from task_api.domain import errors
+from task_api.entrypoints.http.preconditions import etag
+
+_PLAIN: dict[type[Exception], tuple[int, str]] = {
+    errors.TaskNotFound: (404, "task_not_found"),
+    errors.ReminderNotFound: (404, "reminder_not_found"),
+    errors.ConcurrentChange: (409, "concurrent_change"),
+    errors.TransitionRefused: (409, "transition_refused"),
+    errors.NotRecurring: (409, "not_recurring"),
+    errors.SeriesScopeRequired: (409, "series_scope_required"),
+    errors.SuccessorTouched: (409, "successor_touched"),
+    errors.EmailTaken: (409, "email_taken"),
+    errors.InvalidCredentials: (401, "invalid_credentials"),
+    errors.InvalidRefreshToken: (401, "invalid_refresh_token"),
+}
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:] + "."
+
+
+def to_problem(error: Exception) -> Problem:
+    """Give the problem that an error of the rules is told as. Raises the error itself when it is none of them."""
+    match error:
+        case errors.VersionMismatch():
+            detail = f"The task has changed: it is at version {error.current}."
+            return Problem(412, "version_mismatch", detail, headers={"ETag": etag(error.current)})
+        case errors.InvalidTask():
+            code = "due_in_past" if isinstance(error, errors.DueInPast) else "invalid_request"
+            found = FieldError(error.field, error.message, error.code)
+            return Problem(422, code, f"{error.field}: {error.message}", errors=[found])
+        case errors.WeakPassword():
+            found = FieldError("password", str(error), "weak_password")
+            return Problem(422, "weak_password", f"password: {error}", errors=[found])
+        case errors.InvalidCursor():
+            found = FieldError("cursor", str(error), "invalid_cursor")
+            return Problem(422, "invalid_cursor", f"cursor: {error}", errors=[found])
+        case errors.AccountNotFound():
+            return invalid_token("The account of this token is gone.")
+        case errors.StorageUnavailable():
+            detail = "The database does not answer right now; nothing was changed unless said so."
+            return Problem(503, "storage_unavailable", detail, headers={"Retry-After": "1"})
+    status, code = _PLAIN[type(error)]
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return Problem(status, code, _sentence(error), headers=headers)
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    return problem_response(to_problem(error))
+
+
+def install_domain_problems(app: FastAPI) -> None:
+    """Let `app` answer the rules' errors as problems."""
+    for kind in (errors.TaskError, errors.AccountError, errors.InvalidCursor, errors.StorageUnavailable):
+        app.add_exception_handler(kind, _answer)

@@ -1,0 +1,89 @@
+"""What task-api reads from the environment."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service_kit.settings import ServiceSettings, check_url
+from task_api.adapters.ed25519_tokens import read_private_keys
+
+_DRIVER = "postgresql+asyncpg"
+_LIBPQ_ONLY = frozenset({"sslmode", "connect_timeout", "application_name", "target_session_attrs"})
+
+
+def asyncpg_url(url: str) -> str:
+    """Give a PostgreSQL address for asyncpg: `postgres://` and `postgresql://` are meant, `sslmode` becomes `ssl`.
+
+    Other parameters that only libpq knows are left out. Raises ValueError.
+    """
+    check_url(SecretStr(url), schemes=("postgresql", "postgres", _DRIVER))
+    parts = urlsplit(url)
+    if parts.path in ("", "/"):
+        raise ValueError("it names no database")
+    given = parse_qsl(parts.query, keep_blank_values=True)
+    query = [(name, value) for name, value in given if name not in _LIBPQ_ONLY]
+    query += [("ssl", value) for name, value in given if name == "sslmode"]
+    return urlunsplit((_DRIVER, parts.netloc, parts.path, urlencode(query), ""))
+
+
+class Settings(ServiceSettings):
+    """The settings of task-api."""
+
+    service_name: str = Field(
+        default="task-api",
+        min_length=1,
+        description="name of the service: its Dapr app-id, consumer group and service.name",
+        examples=["task-api"],
+    )
+    app_port: int = Field(default=8000, ge=1, le=65535, description="port to listen on", examples=[8000])
+    database_url: SecretStr = Field(
+        description="address of PostgreSQL",
+        examples=["postgresql://taskstream:password@127.0.0.1:5432/taskstream"],
+    )
+    database_pool_size: int = Field(
+        default=10, ge=2, le=200, description="connections to PostgreSQL that requests share", examples=[10]
+    )
+    jwt_private_keys: SecretStr = Field(
+        description=(
+            "Ed25519 private keys as PEM blocks, one after another. The first signs, all verify; "
+            "line breaks may be written as \\n"
+        ),
+        examples=["-----BEGIN PRIVATE KEY-----\\n…\\n-----END PRIVATE KEY-----"],
+    )
+    password_workers: int = Field(
+        default=2,
+        ge=1,
+        le=64,
+        description="passwords that are hashed at the same time, each taking 19 MiB meanwhile",
+        examples=[2],
+    )
+
+    @field_validator("database_url", mode="after")
+    @classmethod
+    def _database_address(cls, value: SecretStr) -> SecretStr:
+        return SecretStr(asyncpg_url(value.get_secret_value()))
+
+    @field_validator("jwt_private_keys", mode="after")
+    @classmethod
+    def _signing_keys(cls, value: SecretStr) -> SecretStr:
+        read_private_keys(value.get_secret_value())
+        return value
+
+
+class MigrationSettings(BaseSettings):
+    """What `python -m task_api migrate` reads: the database's address alone, so that a job needs no other secret."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    database_url: SecretStr = Field(
+        description="address of PostgreSQL",
+        examples=["postgresql://taskstream:password@127.0.0.1:5432/taskstream"],
+    )
+
+    @field_validator("database_url", mode="after")
+    @classmethod
+    def _database_address(cls, value: SecretStr) -> SecretStr:
+        return SecretStr(asyncpg_url(value.get_secret_value()))

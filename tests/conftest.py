@@ -1,0 +1,12 @@
+"""Fixtures of every lane: the real backing services come from the kit's pytest plugin."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["service_kit.testing.infrastructure"]
+
+# Shared machines stall now and then, and a slow example is no wrong example.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("nightly", parent=settings.get_profile("default"), max_examples=2_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
