@@ -18,7 +18,7 @@ class RemindersSettings(ServiceSettings):
         default=1.0,
         gt=0,
         le=3600,
-        description="interval of the reminder-cron binding in seconds; after three without a tick the service looks by itself",
+        description="seconds between two ticks of reminder-cron; after three without one the service looks by itself",
         examples=[1.0],
     )
     lease_seconds: float = Field(

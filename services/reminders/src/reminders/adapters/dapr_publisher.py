@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from event_contracts.envelope import CloudEvent, derive_id
+from event_contracts.envelope import derive_id
 from event_contracts.reminders import ReminderDue, ReminderScheduled
-from event_contracts.topics import REMINDERS, TOPICS
+from event_contracts.topics import REMINDERS, TOPICS, Topic
 from reminders.domain.document import to_ms
 from service_kit.clock import Clock
 from service_kit.sidecar import Outgoing, PublishRejected, Sidecar
@@ -29,8 +29,8 @@ class DaprAnnouncer:
         """Raises SidecarError unless the broker took them all."""
         now = await self._clock.now()
         entries = [
-            self._entry(
-                _SCHEDULED.event_type,
+            _entry(
+                _SCHEDULED,
                 derive_id("reminder-scheduled", event.reminder_id, to_ms(event.fire_at), event.version),
                 event,
                 now,
@@ -47,25 +47,22 @@ class DaprAnnouncer:
         by_id = {
             str(derive_id("reminder-due", event.reminder_id, to_ms(event.fire_at))): event for event in events
         }
-        entries = [
-            self._entry(_DUE.event_type, UUID(key), event, event.fired_at) for key, event in by_id.items()
-        ]
+        entries = [_entry(_DUE, UUID(key), event, event.fired_at) for key, event in by_id.items()]
         result = await self._sidecar.publish_bulk(_DUE.name, entries)
         return [(by_id[key].reminder_id, by_id[key].fire_at) for key in result.accepted]
 
-    def _entry(
-        self, event_type: str, identity: UUID, data: ReminderScheduled | ReminderDue, at: datetime
-    ) -> Outgoing:
-        traceparent = current_traceparent()
-        event = CloudEvent[type(data)](  # type: ignore[misc]
-            id=str(identity),
-            source=f"/{REMINDERS}",
-            type=event_type,
-            subject=str(data.task_id),
-            time=at,
-            traceid=traceparent,
-            traceparent=traceparent,
-            correlationid=correlation_id(),
-            data=data,
-        )
-        return Outgoing(str(identity), str(data.task_id), event.encode())
+
+def _entry(topic: Topic, identity: UUID, data: ReminderScheduled | ReminderDue, at: datetime) -> Outgoing:
+    traceparent = current_traceparent()
+    event = topic.event_model(
+        id=str(identity),
+        source=f"/{REMINDERS}",
+        type=topic.event_type,
+        subject=str(data.task_id),
+        time=at,
+        traceid=traceparent,
+        traceparent=traceparent,
+        correlationid=correlation_id(),
+        data=data,
+    )
+    return Outgoing(str(identity), topic.key_of(data), event.encode())

@@ -113,7 +113,8 @@ class DueFirer:
             # The events may be out all the same; they go out again soon, under the same ids.
             _log.warning("reminders_not_published", count=len(events), error=str(error))
             accepted = set()
-        published, refused = [], []
+        published: list[tuple[Lease, Member]] = []
+        refused: list[tuple[Lease, Member]] = []
         for lease, member, _ in work.fire:
             target = published if (member.reminder_id, member.fire_ms) in accepted else refused
             target.append((lease, member))

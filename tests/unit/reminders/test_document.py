@@ -1,0 +1,117 @@
+"""The document survives its storage, and merging forgets nothing that was heard."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.reminders.conftest import START, completed, later, reminder, snapshot
+
+from event_contracts.tasks import ReminderDefinition, TaskSnapshot
+from reminders.domain.document import Document, State, merge, to_instant, to_ms
+from reminders.domain.member import Member
+
+IDS = [uuid4() for _ in range(3)]
+
+
+@st.composite
+def versions(draw: st.DrawFn) -> list[TaskSnapshot]:
+    """The versions of one task, in order: reminders come, move and go, the task closes and opens again."""
+    task = snapshot()
+    found = []
+    for version in range(1, draw(st.integers(2, 6)) + 1):
+        reminders: list[ReminderDefinition] = [
+            reminder(reminder_id=one, at=START + timedelta(minutes=draw(st.integers(-3, 9))))
+            for one in draw(st.lists(st.sampled_from(IDS), unique=True))
+        ]
+        now = later(task, version, reminders=tuple(reminders))
+        found.append(completed(now, version) if draw(st.booleans()) else now)
+    return found
+
+
+@given(versions())
+def test_the_stored_form_loses_nothing(history: list[TaskSnapshot]) -> None:
+    document = None
+    for task in history:
+        document = merge(document, task)
+        assert Document.load(document.task_id, document.dump()) == document
+
+
+@given(versions())
+def test_merging_a_version_again_changes_nothing(history: list[TaskSnapshot]) -> None:
+    document = None
+    for task in history:
+        document = merge(document, task)
+        assert merge(document, task) == document
+
+
+@given(versions(), st.data())
+def test_what_fired_is_not_pending_while_its_time_stands(
+    history: list[TaskSnapshot], data: st.DataObject
+) -> None:
+    document: Document | None = None
+    fired: set[tuple[UUID, int]] = set()
+    for task in history:
+        document = merge(document, task)
+        # Forgotten is what the task no longer has at that time; it fires anew when it is set anew.
+        fired &= {(entry.reminder_id, entry.fire_ms) for entry in document.entries}
+        pending = {(entry.reminder_id, entry.fire_ms) for entry in document.pending()}
+        assert not pending & fired
+        now = {one for one in sorted(pending) if data.draw(st.booleans())}
+        document = document.with_fired(now)
+        fired |= now
+
+
+def test_closed_and_reopened_what_fired_stays_fired() -> None:
+    task = snapshot(reminders=(reminder(at=START + timedelta(minutes=1)),))
+    document = merge(None, task)
+    (entry,) = document.pending()
+    document = document.with_fired({(entry.reminder_id, entry.fire_ms)})
+    document = merge(document, completed(task, 2))
+    assert list(document.pending()) == []
+    reopened = merge(document, later(task, 3))
+    assert [one.state for one in reopened.entries] == [State.FIRED]
+
+
+def test_a_moved_reminder_begins_anew() -> None:
+    one = reminder(at=START + timedelta(minutes=1))
+    document = merge(None, snapshot(reminders=(one,)))
+    (entry,) = document.pending()
+    document = document.with_announced().with_fired({(entry.reminder_id, entry.fire_ms)})
+    moved = one.model_copy(update={"at": START + timedelta(minutes=5)})
+    document = merge(document, snapshot(version=2, reminders=(moved,)))
+    (entry,) = document.pending()
+    assert entry.state is State.PENDING
+    assert list(document.unannounced()) == [entry]
+
+
+def test_a_rebuild_knows_from_task_api_what_fired() -> None:
+    at = START + timedelta(minutes=1)
+    assert merge(None, snapshot(reminders=(reminder(at=at, fired_for=at),))).entries[0].state is State.FIRED
+
+
+def test_an_acknowledged_reminder_does_not_fire() -> None:
+    one = reminder(at=START + timedelta(minutes=1), acknowledged_at=START)
+    assert list(merge(None, snapshot(reminders=(one,))).pending()) == []
+
+
+def test_a_deleted_task_keeps_no_reminder() -> None:
+    task = snapshot(reminders=(reminder(at=START + timedelta(minutes=1)),))
+    gone = merge(merge(None, task), later(completed(task, 2), 2, deleted_at=START))
+    assert gone.is_deleted
+    assert gone.entries == ()
+
+
+@given(st.uuids(), st.uuids(), st.integers(0, 2**42))
+def test_members_read_back(task_id: object, reminder_id: object, fire_ms: int) -> None:
+    member = Member(task_id, reminder_id, fire_ms)  # type: ignore[arg-type]
+    assert Member.parse(str(member)) == member
+    assert len(str(member)) <= 63
+
+
+def test_milliseconds_round_up() -> None:
+    instant = START + timedelta(microseconds=1)
+    assert to_instant(to_ms(instant)) == START + timedelta(milliseconds=1)
+    assert to_ms(START) == to_ms(to_instant(to_ms(START)))

@@ -1,0 +1,157 @@
+"""Firing: once for each (reminder, fire time), whoever else is at it and whatever dies in between."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from tests.unit.reminders.conftest import START, Rig, completed, later, reminder, snapshot
+
+from service_kit.sidecar import SidecarUnavailable
+from service_kit.state_store import StateUnavailable
+
+SOON = START + timedelta(minutes=1)
+LEASE = timedelta(seconds=16)
+
+
+async def test_fires_when_its_time_has_come_and_once(rig: Rig) -> None:
+    await rig.applier().apply(snapshot(reminders=(reminder(at=SOON),)))
+    await rig.firer().fire_all()
+    assert rig.fired() == []
+    rig.clock.advance(timedelta(minutes=1))
+    for _ in range(3):
+        await rig.firer().fire_all()
+        rig.clock.advance(LEASE)
+    assert len(rig.fired()) == 1
+    assert await rig.index.depth() == 0
+
+
+async def test_one_that_became_past_while_nobody_looked_fires_late(rig: Rig) -> None:
+    await rig.applier().apply(snapshot(reminders=(reminder(at=SOON),)))
+    rig.clock.advance(timedelta(days=2))
+    await rig.firer().fire_all()
+    (event,) = rig.sidecar.events("reminder-due")
+    assert event["data"]["fire_at"] != event["data"]["fired_at"]
+
+
+async def test_one_that_was_past_when_it_was_set_fires_once_while_the_task_is_ahead(rig: Rig) -> None:
+    await rig.applier().apply(snapshot(reminders=(reminder(offset=timedelta(hours=3)),)))
+    for _ in range(2):
+        await rig.firer().fire_all()
+        rig.clock.advance(LEASE)
+    assert len(rig.fired()) == 1
+
+
+async def test_one_that_was_past_when_it_was_set_is_missed_when_the_task_was_due(rig: Rig) -> None:
+    past = START - timedelta(hours=1)
+    await rig.applier().apply(snapshot(due_at=past, reminders=(reminder(offset=timedelta(0)),)))
+    await rig.firer().fire_all()
+    assert rig.fired() == []
+
+
+@pytest.mark.parametrize("what", ["moved", "removed", "closed", "deleted"])
+async def test_what_the_document_no_longer_stands_behind_is_dropped(rig: Rig, what: str) -> None:
+    one = reminder(at=SOON)
+    task = snapshot(reminders=(one,))
+    await rig.applier().apply(task)
+    changed = {
+        "moved": later(task, 2, reminders=(one.model_copy(update={"at": SOON + timedelta(hours=1)}),)),
+        "removed": later(task, 2, reminders=()),
+        "closed": completed(task, 2),
+        "deleted": later(completed(task, 2), 2, deleted_at=START),
+    }[what]
+    await rig.applier().apply(changed)
+    rig.clock.advance(timedelta(minutes=1))
+    await rig.firer().fire_all()
+    assert rig.fired() == []
+    assert await rig.index.depth() == (1 if what == "moved" else 0)
+
+
+async def test_two_replicas_share_the_work(rig: Rig) -> None:
+    for _ in range(30):
+        await rig.applier().apply(snapshot(reminders=(reminder(at=SOON),)))
+    rig.clock.advance(timedelta(minutes=1))
+    await rig.firer().fire_all()
+    await rig.firer().fire_all()
+    assert len(rig.fired()) == len(set(rig.fired())) == 30
+
+
+@pytest.mark.parametrize("landed", [False, True])
+async def test_a_publish_that_timed_out_goes_out_again_under_the_same_id(rig: Rig, landed: bool) -> None:
+    await rig.applier().apply(snapshot(reminders=(reminder(at=SOON),)))
+    rig.clock.advance(timedelta(minutes=1))
+    rig.sidecar.fail_next(SidecarUnavailable("timed out"), landed=landed)
+    await rig.firer().fire_all()
+    rig.clock.advance(timedelta(seconds=2))
+    await rig.firer().fire_all()
+    assert len(set(rig.fired())) == 1
+    assert await rig.index.depth() == 0
+
+
+async def test_a_crash_between_publish_and_mark_repeats_the_same_event(rig: Rig) -> None:
+    await rig.applier().apply(snapshot(reminders=(reminder(at=SOON),)))
+    rig.clock.advance(timedelta(minutes=1))
+    replace = rig.state.replace
+
+    async def dead(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    rig.state.replace = dead  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        await rig.firer().fire_all()
+    rig.state.replace = replace  # type: ignore[method-assign]
+    await rig.firer().fire_all()
+    assert len(rig.fired()) == 1, "still leased"
+    rig.clock.advance(LEASE)
+    await rig.firer().fire_all()
+    assert len(rig.fired()) == 2
+    assert len(set(rig.fired())) == 1
+    assert await rig.index.depth() == 0
+
+
+async def test_a_failed_mark_is_not_acknowledged_blindly(rig: Rig) -> None:
+    await rig.applier().apply(snapshot(reminders=(reminder(at=SOON),)))
+    rig.clock.advance(timedelta(minutes=1))
+    replace = rig.state.replace
+
+    async def refusing(*_: object, **__: object) -> None:
+        raise StateUnavailable("away")
+
+    rig.state.replace = refusing  # type: ignore[method-assign]
+    await rig.firer().fire_all()
+    assert await rig.index.depth() == 1
+    rig.state.replace = replace  # type: ignore[method-assign]
+    rig.clock.advance(LEASE)
+    await rig.firer().fire_all()
+    assert await rig.index.depth() == 0
+    assert len(set(rig.fired())) == 1
+
+
+async def test_without_a_document_task_api_is_asked(rig: Rig) -> None:
+    task = snapshot(reminders=(reminder(at=SOON),))
+    await rig.applier().apply(task)
+    rig.state.flush()
+    await rig.begin()
+    rig.sidecar.on_invoke("task-api", f"/internal/v1/tasks/{task.task_id}", json=task.model_dump(mode="json"))
+    rig.clock.advance(timedelta(minutes=1))
+    await rig.firer().fire_all()
+    assert len(rig.fired()) == 1
+    assert await rig.index.depth() == 0
+
+
+async def test_a_member_of_an_unknown_task_is_dropped(rig: Rig) -> None:
+    await rig.applier().apply(snapshot(reminders=(reminder(at=SOON),)))
+    rig.state.flush()
+    await rig.begin()
+    rig.clock.advance(timedelta(minutes=1))
+    await rig.firer().fire_all()
+    assert rig.fired() == []
+    assert await rig.index.depth() == 0
+
+
+async def test_without_a_marker_nothing_is_claimed(rig: Rig) -> None:
+    await rig.applier().apply(snapshot(reminders=(reminder(at=SOON),)))
+    rig.state.flush()
+    rig.clock.advance(timedelta(minutes=1))
+    assert await rig.firer().fire_all() is None
+    assert await rig.index.depth() == 1
