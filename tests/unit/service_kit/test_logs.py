@@ -122,7 +122,9 @@ def test_a_traceback_is_in_the_line(lines: Lines) -> None:
     assert "Traceback" in line["exception"]
 
 
-@pytest.mark.parametrize("key", ["token", "Authorization", "smtp_password", "refresh_token", "api_key", "cookie"])
+@pytest.mark.parametrize(
+    "key", ["token", "Authorization", "smtp_password", "refresh_token", "api_key", "cookie"]
+)
 def test_a_value_under_a_secret_name_is_hidden(lines: Lines, key: str) -> None:
     lines.start()
     get_logger("x").info("sent", **{key: "hunter2"}, headers={key: "hunter2"})
@@ -148,7 +150,9 @@ def test_own_secrets_are_struck_out_wherever_they_show(
 
 def test_passwords_in_addresses_are_struck_out(lines: Lines) -> None:
     lines.start()
-    get_logger("x").info("connecting to postgresql://bob:hunter2@db/tasks and http://db/tasks", url=SecretStr("s"))
+    get_logger("x").info(
+        "connecting to postgresql://bob:hunter2@db/tasks and http://db/tasks", url=SecretStr("s")
+    )
     line = lines.one()
     assert line["message"] == "connecting to postgresql://bob:***@db/tasks and http://db/tasks"
     assert line["url"] == "**********"

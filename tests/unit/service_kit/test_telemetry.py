@@ -83,7 +83,7 @@ async def test_tasks_keep_their_correlation_apart() -> None:
             await asyncio.sleep(0)
             return correlation_id()
 
-    assert await asyncio.gather(work("a"), work("b")) == ["a", "b"]
+    assert list(await asyncio.gather(work("a"), work("b"))) == ["a", "b"]
     assert correlation_id() is None
 
 

@@ -7,7 +7,7 @@ is still that lease. Who was too slow changes nothing: its lease has been claime
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -74,6 +74,8 @@ class Claim:
 
 
 ShardOf = Callable[[str], int]
+Call = tuple[list[str], list[str | int]]
+"""The keys and the arguments of one script call."""
 
 
 def to_score(instant: datetime) -> int:
@@ -134,6 +136,10 @@ class DueIndex:
         self._ack_script = redis.register_script(_ACK)
         self._release_script = redis.register_script(_RELEASE)
 
+    def key_of(self, member: str) -> str:
+        """The sorted set in which `add` keeps this member, for a script that adds it together with something else."""
+        return self._keys[shard_by_first_part(member, self._shards)]
+
     async def add(self, members: Mapping[str, datetime], shard_of: ShardOf | None = None) -> int:
         """Note when each member is due; how many were new. One that is there stays as it is, leased or not."""
         by_shard: dict[int, dict[str, int]] = defaultdict(dict)
@@ -149,38 +155,36 @@ class DueIndex:
             return sum(cast("list[int]", await batch.execute()))
 
     async def claim(self, limit: int = 200) -> Claim:
-        """Take at most `limit` of what is due, from all shards alike, each with its own lease.
+        """Take at most `limit` (1 or more) of what is due, from all shards alike, each with its own lease.
 
         A shard gives more than its share when others have less. No lease at all means that nothing is due.
         """
-        order = [(self._next_first + step) % self._shards for step in range(self._shards)]
+        candidates = [(self._next_first + step) % self._shards for step in range(self._shards)]
         self._next_first = (self._next_first + 1) % self._shards
-        share, rest = divmod(limit, self._shards)
-        quotas = {shard: share + (position < rest) for position, shard in enumerate(order)}
-        now, leases, full = await self._claim_shards(quotas)
-        missing = limit - len(leases)
-        if full and missing:
-            share, rest = divmod(missing, len(full))
-            quotas = {shard: share + (position < rest) for position, shard in enumerate(full)}
-            later, more, _ = await self._claim_shards(quotas)
-            now, leases = max(now, later), leases + more
+        now, leases = 0, list[Lease]()
+        while candidates and len(leases) < limit:
+            share, rest = divmod(limit - len(leases), len(candidates))
+            quotas = {shard: share + (position < rest) for position, shard in enumerate(candidates)}
+            latest, more = await self._claim_shards(quotas)
+            now, leases = max(now, latest), leases + more
+            taken = Counter(lease.shard for lease in more)
+            # Asked again are those that gave all they were asked for, and those that were not asked yet.
+            candidates = [shard for shard, quota in quotas.items() if taken[shard] == quota]
         return Claim(to_instant(now), leases)
 
-    async def _claim_shards(self, quotas: Mapping[int, int]) -> tuple[int, list[Lease], list[int]]:
-        """Claim from each shard up to its quota: the time, the leases, and the shards that may have more."""
+    async def _claim_shards(self, quotas: Mapping[int, int]) -> tuple[int, list[Lease]]:
+        """Claim from each shard up to its quota: the latest time that one showed, and the leases."""
         asked = {shard: quota for shard, quota in quotas.items() if quota > 0}
-        calls: list[tuple[list[str], list[str | int]]] = [
+        calls: list[Call] = [
             ([self._keys[shard], *self._offset_keys], [quota, self._lease_ms])
             for shard, quota in asked.items()
         ]
-        latest, leases, full = 0, [], []
+        latest, leases = 0, []
         for shard, answer in zip(asked, await self._run(self._claim_script, calls), strict=True):
             now, score_ms, members = answer
             latest = max(latest, int(now))
             leases += [Lease(member, shard, int(score_ms)) for member in members]
-            if len(members) == asked[shard]:
-                full.append(shard)
-        return latest, leases, full
+        return latest, leases
 
     async def ack(self, lease: Lease) -> bool:
         """Remove what is done; False when the lease was lost meanwhile (it ran out and was claimed, or is gone)."""
@@ -191,7 +195,7 @@ class DueIndex:
         by_shard: dict[int, list[int]] = defaultdict(list)
         for position, lease in enumerate(leases):
             by_shard[lease.shard].append(position)
-        calls: list[tuple[list[str], list[str | int]]] = []
+        calls: list[Call] = []
         for shard, positions in by_shard.items():
             pairs: list[str | int] = []
             for position in positions:
@@ -205,8 +209,7 @@ class DueIndex:
 
     async def release(self, lease: Lease, until: datetime) -> bool:
         """Give the member back, due at `until` (a backoff); False, and nothing changed, when the lease was lost."""
-        arguments: list[str | int] = [lease.member, lease.score_ms, to_score(until)]
-        call = ([self._keys[lease.shard]], arguments)
+        call: Call = ([self._keys[lease.shard]], [lease.member, lease.score_ms, to_score(until)])
         return bool((await self._run(self._release_script, [call]))[0])
 
     async def next_due(self) -> datetime | None:
@@ -232,9 +235,7 @@ class DueIndex:
         """
         return await drain(self.claim, handler, limit)
 
-    async def _run(
-        self, script: AsyncScript, calls: Sequence[tuple[list[str], Sequence[str | int]]]
-    ) -> list[Any]:
+    async def _run(self, script: AsyncScript, calls: Sequence[Call]) -> list[Any]:
         """Run the script once per call, all in one round trip; load it when Redis has forgotten it (a restart)."""
         if not calls:
             return []

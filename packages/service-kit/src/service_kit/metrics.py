@@ -26,8 +26,8 @@ EVENT_AGE = Histogram(
     "event_age_seconds", "Age of an event when its handler got it.", ["topic"], buckets=_AGE_BUCKETS
 )
 
-CRON_TICKS = Counter("cron_ticks_total", "Ticks of a cron binding, by how they ended.", ["name", "outcome"])
-LAST_TICK = Gauge("last_tick_timestamp_seconds", "When a cron binding last ticked, Unix time.", ["name"])
+CRON_TICKS = Counter("cron_ticks_total", "Ticks of a cron binding, by how they ended.", ["cron", "outcome"])
+LAST_TICK = Gauge("last_tick_timestamp_seconds", "When a cron binding last ticked, Unix time.", ["cron"])
 
 LOOP_ERRORS = Counter("loop_errors_total", "Steps of a background loop that failed.", ["loop"])
 LOOP_LAST_STEP = Gauge(

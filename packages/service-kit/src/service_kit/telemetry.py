@@ -122,10 +122,9 @@ def span(
     A `traceparent` that cannot be read begins a new trace (W3C Trace Context, 3.2.2.5). Exceptions pass through; they
     mark the span as failed.
     """
-    if traceparent is None:
-        parent = otel_context.get_current()
-    else:
-        parent = _remote_context(traceparent, tracestate)
+    parent = (
+        _remote_context(traceparent, tracestate) if traceparent is not None else otel_context.get_current()
+    )
     started = _spans.start(name, kind, parent, attributes)
     token = otel_context.attach(trace.set_span_in_context(started, parent))
     try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram
 
 notifications = Counter(
-    "notifications_total", "Notifications that came to their end, by channel and outcome.", ["channel", "outcome"]
+    "notifications_total",
+    "Notifications that came to their end, by channel and outcome.",
+    ["channel", "outcome"],
 )
 delivery_latency = Histogram(
     "delivery_latency_seconds",
@@ -22,4 +24,6 @@ failed_attempts = Counter(
 delivery_errors = Counter(
     "delivery_errors_total", "Deliveries that ended in an error nobody foresaw, by channel.", ["channel"]
 )
-smtp_errors = Counter("smtp_errors_total", "Mails that the SMTP server did not take, by kind of error.", ["kind"])
+smtp_errors = Counter(
+    "smtp_errors_total", "Mails that the SMTP server did not take, by kind of error.", ["kind"]
+)

@@ -73,7 +73,7 @@ def parse_sender(text: str) -> Address:
     return address
 
 
-class Settings(ServiceSettings):
+class NotifierSettings(ServiceSettings):
     """The notifier's own settings beside those that every service has."""
 
     service_name: str = Field(default="notifier", description="Name of this service.", examples=["notifier"])
@@ -107,7 +107,11 @@ class Settings(ServiceSettings):
         default=4, ge=1, le=64, description="Mails that are handed over at the same time.", examples=[4]
     )
     inbox_concurrency: int = Field(
-        default=16, ge=1, le=256, description="Inbox entries that are written at the same time.", examples=[16]
+        default=16,
+        ge=1,
+        le=256,
+        description="Inbox entries that are written at the same time.",
+        examples=[16],
     )
     inbox_limit: int = Field(
         default=10_000,

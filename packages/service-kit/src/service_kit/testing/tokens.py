@@ -40,7 +40,7 @@ def make_token(
     key: SigningKey,
     user_id: UUID | str,
     *,
-    roles: tuple[str, ...] = (),
+    roles: tuple[str, ...] | None = (),
     family_id: UUID | None = None,
     issuer: str = "taskstream",
     audience: str = "taskstream-api",
@@ -48,7 +48,7 @@ def make_token(
     headers: dict[str, Any] | None = None,
     **claims: Any,
 ) -> str:
-    """Sign an access token. A claim or header given as None is left out."""
+    """Sign an access token. A claim or header that is None is left out."""
     now = datetime.now(UTC)
     payload = {
         "iss": issuer,
@@ -57,7 +57,7 @@ def make_token(
         "iat": now,
         "exp": now + expires_in,
         "jti": str(uuid4()),
-        ROLES_CLAIM: list(roles),
+        ROLES_CLAIM: None if roles is None else list(roles),
         FAMILY_CLAIM: str(family_id) if family_id else None,
     } | claims
     kept = {name: value for name, value in payload.items() if value is not None}

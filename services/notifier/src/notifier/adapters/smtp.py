@@ -62,7 +62,9 @@ class SmtpMailer:
     async def _hand_over(self, mail: EmailMessage, to: Address) -> None:
         client = await self._connected()
         try:
-            await client.send_message(mail, sender=mail["From"].addresses[0].addr_spec, recipients=[to.addr_spec])
+            await client.send_message(
+                mail, sender=mail["From"].addresses[0].addr_spec, recipients=[to.addr_spec]
+            )
         except BaseException:
             client.close()
             raise

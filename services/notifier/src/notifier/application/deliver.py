@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from event_contracts.notifications import DeliveryOutcome
 from event_contracts.values import Channel
-
 from notifier import metrics
 from notifier.application.errors import (
     ChannelRefused,

@@ -1,13 +1,13 @@
 """What can go wrong around the use cases, by what is to be done about it.
 
-    NotifierError
-    ├── TaskApiUnavailable    ask again later, nothing was tried
-    ├── NotReady              the records are being set up: ask again later
-    ├── RecordWriteFailed     a record was not written, or it is not known whether it was: read it again
-    ├── PublishFailed         the bus did not take an event: publish it again, under the same id
-    └── ChannelError
-        ├── ChannelUnavailable   this try failed, a later one may not
-        └── ChannelRefused       no later try can succeed
+NotifierError
+├── TaskApiUnavailable    ask again later, nothing was tried
+├── NotReady              the records are being set up: ask again later
+├── RecordWriteFailed     a record was not written, or it is not known whether it was: read it again
+├── PublishFailed         the bus did not take an event: publish it again, under the same id
+└── ChannelError
+    ├── ChannelUnavailable   this try failed, a later one may not
+    └── ChannelRefused       no later try can succeed
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import structlog
 
+from notifier.application.errors import NotReady
 from notifier.application.ports import TaskApi
 
 log = structlog.get_logger(__name__)
@@ -37,6 +38,11 @@ class KeepMarker:
 
     def is_ready(self) -> bool:
         return self._ready
+
+    async def check(self) -> None:
+        """For readiness. Raises NotReady."""
+        if not self._ready:
+            raise NotReady("the marker is being made")
 
     async def step(self) -> None:
         """Look once. Raises what the state store and task-api raise; ready stays as it was when nothing is known."""

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from event_contracts.tasks import TaskSnapshot
 from event_contracts.values import Channel
-
 from notifier.domain.contact import Contact
 from notifier.domain.inbox import Page
 from notifier.domain.notifications import Delivery, Notification, Progress, Verdict
@@ -165,5 +164,3 @@ class Sender(Protocol):
     async def send(self, message: Message, task: TaskSnapshot, contact: Contact | None) -> None:
         """Send it. Raises ChannelUnavailable, ChannelRefused."""
         ...
-
-

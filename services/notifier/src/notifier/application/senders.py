@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from event_contracts.tasks import TaskSnapshot
-
 from notifier.application.errors import ChannelRefused
 from notifier.application.ports import Clock, Inbox, Mailer, TaskRecords
 from notifier.domain.contact import Contact

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import structlog
 
 from event_contracts.values import Channel
-
 from notifier import metrics
 from notifier.application.deliver import DeliverNotification
 from notifier.application.ports import Claimed, Deliveries
@@ -72,7 +71,7 @@ class ChannelWorker:
         notification = claimed.delivery.notification
         try:
             await self._deliver.run(claimed)
-        except Exception:  # noqa: BLE001  one delivery's boundary: it comes back when its lease ends
+        except Exception:
             metrics.delivery_errors.labels(self._channel).inc()
             log.exception(
                 "delivery_failed_unexpectedly",

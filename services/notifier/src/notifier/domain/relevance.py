@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 
 from event_contracts.tasks import ReminderDefinition, TaskSnapshot
 from event_contracts.values import Channel, TaskStatus
-
 from notifier.domain.contact import Contact
 from notifier.domain.notifications import Notification
 
@@ -107,4 +106,3 @@ def _why_not_there(channel: Channel, reminder: ReminderDefinition, contact: Cont
     if channel not in (reminder.channels or contact.channels):
         return "not wanted"
     return None
-

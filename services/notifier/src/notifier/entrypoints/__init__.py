@@ -1,0 +1,1 @@
+"""The wire in: events, cron ticks and HTTP."""

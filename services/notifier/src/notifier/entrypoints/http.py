@@ -1,0 +1,151 @@
+"""The inbox over HTTP. Whose inbox it is comes from the verified token alone."""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import BaseModel, ConfigDict
+
+from notifier.application.show_inbox import ShowInbox
+from notifier.domain.inbox import Entry
+from service_kit.auth import Principal
+from service_kit.problems import FieldError, Problem
+
+_POSITION = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
+
+
+class NotificationBody(BaseModel):
+    """One entry of the inbox. `due` is an RFC 3339 instant or YYYY-MM-DD; `cleared`: read by the task being done."""
+
+    id: UUID
+    task_id: UUID
+    reminder_id: UUID
+    title: str
+    body: str
+    due: str | None
+    fire_at: datetime
+    created_at: datetime
+    read_at: datetime | None
+    cleared: bool
+
+
+class NotificationPage(BaseModel):
+    """Newest first. `unread` counts the whole inbox, not this page."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [
+                        {
+                            "id": "5f1f9d6e-3a55-5a0b-bb0a-0f3d2ce1a777",
+                            "task_id": "0197a1c0-7b2a-7c11-9f5e-2d6f5b0c4a10",
+                            "reminder_id": "0197a1c0-7b2a-7c11-9f5e-2d6f5b0c4a11",
+                            "title": "Water the plants",
+                            "body": "Due on Monday, 23 March 2026 at 09:00 (Europe/Berlin).",
+                            "due": "2026-03-23T08:00:00Z",
+                            "fire_at": "2026-03-23T07:30:00Z",
+                            "created_at": "2026-03-23T07:30:00.041Z",
+                            "read_at": None,
+                            "cleared": False,
+                        }
+                    ],
+                    "next_cursor": None,
+                    "has_next": False,
+                    "unread": 1,
+                }
+            ]
+        }
+    )
+
+    items: list[NotificationBody]
+    next_cursor: str | None
+    has_next: bool
+    unread: int
+
+
+class ReadAllBody(BaseModel):
+    """How many were unread until now."""
+
+    updated: int
+
+
+def router(inbox: ShowInbox, principal: Callable[..., Awaitable[Principal]]) -> APIRouter:
+    """The routes under /api/v1/notifications."""
+    routes = APIRouter(prefix="/api/v1/notifications", tags=["Notifications"])
+    caller = Depends(principal)
+
+    async def list_notifications(
+        who: Principal = caller,
+        cursor: Annotated[
+            str | None, Query(max_length=100, description="`next_cursor` of the page before")
+        ] = None,
+        unread: Annotated[bool, Query(description="only what is unread")] = False,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> NotificationPage:
+        """The caller's inbox, newest first."""
+        page = await inbox.page(
+            who.user_id,
+            before=None if cursor is None else _position(cursor),
+            limit=limit,
+            unread_only=unread,
+        )
+        following = None if page.next_position is None else _cursor(page.next_position)
+        return NotificationPage(
+            items=[_body(entry) for entry in page.entries],
+            next_cursor=following,
+            has_next=following is not None,
+            unread=page.unread,
+        )
+
+    async def read_all(who: Principal = caller) -> ReadAllBody:
+        """Mark everything as read."""
+        return ReadAllBody(updated=await inbox.mark_all_read(who.user_id))
+
+    async def read_one(notification_id: UUID, who: Principal = caller) -> Response:
+        """Mark one as read; repeating it changes nothing."""
+        if not await inbox.mark_read(who.user_id, notification_id):
+            raise Problem(404, "notification_not_found", "There is no such notification in your inbox.")
+        return Response(status_code=204)
+
+    routes.add_api_route("", list_notifications, methods=["GET"])
+    routes.add_api_route("/read-all", read_all, methods=["POST"])
+    routes.add_api_route("/{notification_id}/read", read_one, methods=["POST"], status_code=204)
+    return routes
+
+
+def _body(entry: Entry) -> NotificationBody:
+    return NotificationBody(
+        id=entry.notification_id,
+        task_id=entry.task_id,
+        reminder_id=entry.reminder_id,
+        title=entry.title,
+        body=entry.body,
+        due=entry.due,
+        fire_at=entry.fire_at,
+        created_at=entry.created_at,
+        read_at=entry.read_at,
+        cleared=entry.cleared,
+    )
+
+
+def _cursor(position: str) -> str:
+    return urlsafe_b64encode(position.encode()).rstrip(b"=").decode()
+
+
+def _position(cursor: str) -> str:
+    try:
+        position = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except (Base64Error, ValueError):
+        position = ""
+    if not _POSITION.fullmatch(position):
+        error = FieldError("cursor", "give the next_cursor of the page before, unchanged", "invalid_cursor")
+        raise Problem(422, "invalid_cursor", "The cursor is not one of this list.", errors=(error,))
+    return position

@@ -1,0 +1,158 @@
+"""task-api on a real PostgreSQL and Redis, called over HTTP in this process; the relay does not run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service_kit.sidecar import Sidecar
+from service_kit.testing.fakes import ManualClock
+from service_kit.testing.tokens import SigningKey
+from task_api.adapters.postgres.database import connect
+from task_api.app import build
+from task_api.migrations.runner import migrate
+from task_api.settings import Settings, asyncpg_url
+
+START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+PASSWORD = "correct horse battery"
+
+
+@dataclass
+class Person:
+    """A registered user with a client that sends the token along."""
+
+    id: UUID
+    email: str
+    tokens: dict[str, Any]
+    http: httpx.AsyncClient = field(repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.tokens['access_token']}"}
+
+    async def call(self, method: str, path: str, expect: int | None = None, **more: Any) -> httpx.Response:
+        headers = {**self.headers, **more.pop("headers", {})}
+        answer = await self.http.request(method, path, headers=headers, **more)
+        assert expect is None or answer.status_code == expect, answer.text
+        return answer
+
+    async def create(self, title: str = "Water the plants", **fields: Any) -> dict[str, Any]:
+        answer = await self.call("POST", "/api/v1/tasks", 201, json={"title": title, **fields})
+        body: dict[str, Any] = answer.json()
+        return body
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def database_url(fresh_database: Callable[[], Awaitable[str]]) -> str:
+    """A migrated database, for SQLAlchemy."""
+    url = asyncpg_url(await fresh_database())
+    await migrate(url)
+    return url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    made = connect(database_url, pool_size=10)
+    yield made
+    await made.dispose()
+
+
+@pytest.fixture(scope="session")
+def signing_key() -> SigningKey:
+    return SigningKey()
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: str, redis_url: str, signing_key: SigningKey) -> Settings:
+    return Settings(
+        database_url=SecretStr(database_url),
+        redis_url=SecretStr(redis_url),
+        app_api_token=SecretStr("app-token"),
+        dapr_api_token=SecretStr("dapr-token"),
+        jwt_private_keys=SecretStr(signing_key.pem),
+        environment="test",
+    )
+
+
+@pytest.fixture(scope="session")
+def _one_clock() -> ManualClock:
+    return ManualClock(START)
+
+
+@pytest.fixture
+def clock(_one_clock: ManualClock) -> ManualClock:
+    """The service's clock; 2026-01-05 09:00 UTC when a test begins."""
+    _one_clock.instant = START
+    return _one_clock
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def app(settings: Settings, engine: AsyncEngine, _one_clock: ManualClock) -> AsyncIterator[FastAPI]:
+    async with Redis.from_url(settings.redis_url.get_secret_value(), decode_responses=True) as redis:
+        sidecar = Sidecar(settings, transport=httpx.MockTransport(lambda _: httpx.Response(503)))
+        yield build(settings, engine=engine, redis=redis, sidecar=sidecar, clock=_one_clock)
+        await sidecar.aclose()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://task-api") as client:
+        yield client
+
+
+Register = Callable[..., Awaitable[Person]]
+
+
+@pytest.fixture
+def register(http: httpx.AsyncClient, clock: ManualClock) -> Register:
+    """Make a new account: `await register(timezone=…)`."""
+
+    async def make(**fields: Any) -> Person:
+        email = f"{uuid4().hex}@example.org"
+        body = {"email": email, "password": PASSWORD, **fields}
+        answer = await http.post("/api/v1/auth/register", json=body)
+        assert answer.status_code == 201, answer.text
+        tokens = answer.json()
+        return Person(UUID(tokens["user"]["id"]), email, tokens, http)
+
+    return make
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def ada(register: Register) -> Person:
+    """A user in Berlin."""
+    return await register(timezone="Europe/Berlin")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def bob(register: Register) -> Person:
+    """Somebody else."""
+    return await register()
+
+
+Rows = Callable[..., Awaitable[list[dict[str, Any]]]]
+
+
+@pytest.fixture
+def rows(engine: AsyncEngine) -> Rows:
+    """Ask the database: `await rows("SELECT … WHERE id = :id", id=…)`."""
+
+    async def ask(sql: str, **values: Any) -> list[dict[str, Any]]:
+        async with engine.begin() as connection:
+            answer = await connection.execute(text(sql), values)
+            return [dict(row) for row in answer.mappings()] if answer.returns_rows else []
+
+    return ask

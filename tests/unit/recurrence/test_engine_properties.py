@@ -1,0 +1,249 @@
+"""What holds for every rule: order, grid, anchor day, prefixes, no wall clock; and python-dateutil as the judge."""
+
+from __future__ import annotations
+
+import calendar
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+from unittest import mock
+
+from dateutil.rrule import rrulestr
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from event_contracts.series import Anchor, DstGap, MonthEnd, Overdue, RecurrencePolicies
+from event_contracts.values import parse_local
+from recurrence.domain.budget import Budget
+from recurrence.domain.grid import Grid
+from recurrence.domain.occurrences import occurrences
+from recurrence.domain.series import Series
+from recurrence.domain.successor import next_slot
+
+ZONES = (
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Australia/Lord_Howe",
+    "Pacific/Auckland",
+    "America/Sao_Paulo",
+    "Asia/Kathmandu",
+    "Pacific/Apia",
+)
+WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+SCHEDULE = RecurrencePolicies()
+SKIP = RecurrencePolicies(month_end=MonthEnd.SKIP)
+
+starts = st.datetimes(min_value=datetime(1995, 1, 1), max_value=datetime(2035, 1, 1)).map(
+    lambda moment: moment.replace(microsecond=0)
+)
+
+
+def _list(name: str, values: st.SearchStrategy[list[str]]) -> st.SearchStrategy[str]:
+    return values.map(lambda chosen: f";{name}={','.join(chosen)}")
+
+
+def _some(low: int, high: int, size: int = 4) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.integers(low, high).map(str), min_size=1, max_size=size, unique=True)
+
+
+plain_days = _list("BYDAY", st.lists(st.sampled_from(WEEKDAYS), min_size=1, max_size=4, unique=True))
+placed_days = _list(
+    "BYDAY",
+    st.lists(
+        st.tuples(st.sampled_from((-4, -1, 1, 2, 4)), st.sampled_from(WEEKDAYS)).map(
+            lambda pair: f"{pair[0]}{pair[1]}"
+        ),
+        min_size=1,
+        max_size=3,
+        unique=True,
+    ),
+)
+month_days = _list("BYMONTHDAY", _some(1, 28) | _some(-28, -1))
+# Intervals that have no factor in common with 12: no month is left out for ever.
+intervals = st.sampled_from(("", ";INTERVAL=5", ";INTERVAL=7"))
+week_starts = st.sampled_from(("", ";WKST=SU", ";WKST=WE"))
+months = st.just("") | _list("BYMONTH", _some(1, 12))
+hours = st.just("") | _list("BYHOUR", _some(0, 23, 3)) | _list("BYMINUTE", _some(0, 59, 2))
+nothing = st.just("")
+
+matching_rules = st.one_of(
+    st.tuples(st.just("FREQ=DAILY"), intervals, nothing | plain_days, hours),
+    st.tuples(st.just("FREQ=WEEKLY"), intervals, nothing | plain_days, hours, week_starts),
+    st.tuples(st.just("FREQ=MONTHLY"), intervals, months, plain_days | placed_days | month_days, hours),
+    st.tuples(st.just("FREQ=YEARLY"), nothing, months, plain_days | placed_days | month_days, hours),
+    st.tuples(st.just("FREQ=YEARLY"), nothing, _list("BYYEARDAY", _some(1, 365) | _some(-365, -1)), hours),
+    st.tuples(st.just("FREQ=YEARLY"), nothing, _list("BYWEEKNO", _some(1, 52)), plain_days, week_starts),
+    st.tuples(st.just("FREQ=HOURLY"), intervals, nothing | plain_days),
+    st.tuples(
+        st.just("FREQ=MONTHLY"),
+        intervals,
+        plain_days,
+        st.sampled_from((";BYSETPOS=1", ";BYSETPOS=-1", ";BYSETPOS=2,-2")),
+    ),
+).map("".join)
+
+month_end_rules = st.sampled_from(
+    (
+        "FREQ=MONTHLY",
+        "FREQ=MONTHLY;INTERVAL=2",
+        "FREQ=MONTHLY;INTERVAL=3",
+        "FREQ=YEARLY",
+        "FREQ=MONTHLY;BYMONTHDAY=29,31",
+        "FREQ=MONTHLY;BYMONTHDAY=30",
+        "FREQ=DAILY;BYMONTHDAY=31",
+        "FREQ=YEARLY;BYMONTHDAY=31",
+    )
+)
+any_rules = matching_rules | month_end_rules
+ends = st.sampled_from(("", ";COUNT=1", ";COUNT=7", ";COUNT=40"))
+policies = st.builds(
+    RecurrencePolicies,
+    anchor=st.sampled_from(Anchor),
+    month_end=st.sampled_from(MonthEnd),
+    overdue=st.sampled_from(Overdue),
+    dst_gap=st.sampled_from(DstGap),
+)
+
+
+@st.composite
+def any_series(draw: st.DrawFn, chosen: st.SearchStrategy[RecurrencePolicies] = policies) -> Series:
+    rule = draw(any_rules) + draw(ends)
+    start = draw(starts)
+    all_day = "HOUR" not in rule and "MINUTE" not in rule and draw(st.booleans())
+    text = start.date().isoformat() if all_day else start.isoformat()
+    return Series.read(rule, text, draw(st.sampled_from(ZONES)), draw(chosen))
+
+
+@given(matching_rules, starts, ends)
+def test_without_policies_the_grid_is_dateutils(rule: str, start: datetime, end: str) -> None:
+    series = Series.read(rule + end, start.isoformat(), "UTC", SKIP)
+    expected = [slot for slot in islice(rrulestr(rule + end, dtstart=start), 60) if slot.year < 2400]
+    assert list(islice(Grid(series, Budget()).slots_from(start), len(expected))) == expected
+
+
+@given(matching_rules, starts, st.integers(0, 40))
+def test_a_grid_entered_in_the_middle_is_the_same_grid(rule: str, start: datetime, skipped: int) -> None:
+    series = Series.read(rule, start.isoformat(), "UTC", SKIP)
+    slots = list(islice(Grid(series, Budget()).slots_from(start), skipped + 5))
+    assume(len(slots) > skipped)
+    middle = slots[skipped]
+    assert list(islice(Grid(series, Budget()).slots_from(middle), len(slots) - skipped)) == slots[skipped:]
+
+
+@given(any_series())
+def test_keys_and_instants_strictly_increase(series: Series) -> None:
+    found = occurrences(series, 40)
+    keys = [one.key for one in found]
+    assert keys == sorted(set(keys))
+    instants = [one.utc for one in found]
+    if not series.all_day:
+        assert instants == sorted(set(instants))
+
+
+@given(any_series(), st.integers(0, 30))
+def test_fewer_are_a_prefix_of_more(series: Series, count: int) -> None:
+    more = occurrences(series, count + 1)
+    assert occurrences(series, count) == more[:count]
+
+
+@given(any_series(), st.integers(0, 20))
+def test_asking_after_a_key_gives_the_rest(series: Series, position: int) -> None:
+    found = occurrences(series, position + 10)
+    assume(len(found) > position)
+    rest = occurrences(series, 9, after=found[position].key)
+    assert rest == found[position + 1 : position + 10]
+
+
+@given(month_end_rules, starts, st.sampled_from(MonthEnd))
+def test_the_anchor_day_never_drifts(rule: str, start: datetime, month_end: MonthEnd) -> None:
+    """Each key is one of the rule's own days, or the last day of a month that has not got one."""
+    series = Series.read(rule, start.date().isoformat(), "UTC", RecurrencePolicies(month_end=month_end))
+    named = series.rule.bymonthday or (start.day,)
+    for one in occurrences(series, 40):
+        day = parse_local(one.key)
+        length = calendar.monthrange(day.year, day.month)[1]
+        beyond = [number for number in named if number > length]
+        if day.day in named:
+            assert one.adjusted is None
+        else:
+            assert month_end is MonthEnd.CLAMP
+            assert day.day == length
+            assert beyond
+            assert str(beyond[0]) in (one.adjusted or "")
+
+
+@given(
+    any_series(st.just(SCHEDULE)), st.integers(0, 10), st.timedeltas(timedelta(days=-40), timedelta(days=400))
+)
+def test_what_follows_is_the_first_occurrence_that_is_not_overdue(
+    series: Series, position: int, late: timedelta
+) -> None:
+    found = occurrences(series, 100)
+    assume(len(found) > position)
+    closed_at = found[position].utc + late
+    following = next_slot(series, found[position].key, closed_at)
+    today = closed_at.astimezone(series.zone).date()
+    to_come = [
+        one
+        for one in found[position + 1 :]
+        if (one.local >= today if series.all_day else one.utc > closed_at)  # type: ignore[operator]
+    ]
+    if to_come:
+        assert following is not None
+        assert following.occurrence_key == to_come[0].key
+        assert following.due_at == (None if series.all_day else to_come[0].utc)
+
+
+@given(
+    any_series(), st.lists(st.timedeltas(timedelta(days=-30), timedelta(days=90)), min_size=1, max_size=12)
+)
+def test_a_chain_strictly_increases_and_keeps_to_the_grid(series: Series, delays: list[timedelta]) -> None:
+    first = occurrences(series, 1)
+    assume(first)
+    key, due = first[0].key, first[0].utc
+    for delay in delays:
+        following = next_slot(series, key, due + delay)
+        if following is None:
+            break
+        assert following.occurrence_key > key
+        if series.policies.anchor is Anchor.SCHEDULE:
+            assert occurrences(series, 1, after=key) != []
+            slot = series.last_moment_of(following.occurrence_key)
+            assert next(Grid(series, Budget()).slots_from(slot)) == slot
+        key = following.occurrence_key
+        due = following.due_at or _midnight(following.due_date)
+
+
+def _midnight(day: date | None) -> datetime:
+    assert day is not None
+    return datetime.combine(day, datetime.min.time(), tzinfo=UTC)
+
+
+@given(any_series(), st.timedeltas(timedelta(days=-30), timedelta(days=400)))
+def test_the_answer_is_the_same_whatever_the_clock_says(series: Series, late: timedelta) -> None:
+    first = occurrences(series, 1)
+    assume(first)
+    arguments = (series, first[0].key, first[0].utc + late, None)
+    expected = next_slot(*arguments)
+    with (
+        mock.patch("time.time", side_effect=AssertionError),
+        mock.patch("time.monotonic", side_effect=AssertionError),
+    ):
+        assert next_slot(*arguments) == expected
+    again = Series.read(
+        str(series.rule), series.key_of(series.start), series.timezone, series.policies, series.exdates
+    )
+    assert next_slot(again, *arguments[1:]) == expected
+
+
+@given(any_series(st.just(SCHEDULE)), st.data())
+def test_exdates_only_take_away(series: Series, data: st.DataObject) -> None:
+    found = occurrences(series, 30)
+    keys = [one.key for one in found]
+    gone = frozenset(data.draw(st.lists(st.sampled_from(keys), max_size=5))) if keys else frozenset()
+    without = Series(
+        rule=series.rule, start=series.start, all_day=series.all_day, timezone=series.timezone, exdates=gone
+    )
+    assert [one.key for one in occurrences(without, 30 - len(gone))] == [
+        key for key in keys if key not in gone
+    ]

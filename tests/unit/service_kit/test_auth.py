@@ -1,0 +1,300 @@
+"""Access tokens: only ours, only now, only with a key we know."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from fastapi import Depends, FastAPI
+
+from service_kit import auth
+from service_kit.auth import (
+    Principal,
+    SiblingKeys,
+    StaticKeys,
+    TokenVerifier,
+    bearer,
+    parse_jwks,
+    thumbprint,
+)
+from service_kit.problems import Problem
+from service_kit.settings import ServiceSettings
+from service_kit.sidecar import SidecarError, SidecarUnavailable
+from service_kit.testing.fakes import RecordingSidecar
+from service_kit.testing.tokens import SigningKey, make_token
+
+USER = uuid4()
+
+
+@pytest.fixture(scope="session")
+def key() -> SigningKey:
+    return SigningKey()
+
+
+@pytest.fixture
+def verifier(settings: ServiceSettings, key: SigningKey) -> TokenVerifier:
+    return TokenVerifier(settings, key.source())
+
+
+async def refusal(verifier: TokenVerifier, token: str) -> Problem:
+    with pytest.raises(Problem) as caught:
+        await verifier.verify(token)
+    problem = caught.value
+    assert (problem.status, problem.error_code) == (401, "invalid_token")
+    assert problem.headers["WWW-Authenticate"].startswith("Bearer")
+    return problem
+
+
+async def test_a_good_token_says_who_calls(verifier: TokenVerifier, key: SigningKey) -> None:
+    family = uuid4()
+    token = make_token(key, USER, roles=("admin",), family_id=family, jti="t-1")
+    assert await verifier.verify(token) == Principal(USER, frozenset({"admin"}), family, "t-1")
+
+
+async def test_roles_and_family_may_be_missing(verifier: TokenVerifier, key: SigningKey) -> None:
+    principal = await verifier.verify(make_token(key, USER, roles=None, jti=None))
+    assert (principal.roles, principal.family_id, principal.token_id) == (frozenset(), None, "")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"expires_in": timedelta(minutes=-1)},
+        {"issuer": "somebody"},
+        {"audience": "another-api"},
+        {"sub": "nobody"},
+        {"sub": None},
+        {"exp": None},
+        {"iss": None},
+        {"aud": None},
+        {"nbf": 4102444800},
+        {"roles": "admin"},
+        {"fam": "no-uuid"},
+    ],
+)
+async def test_a_token_that_is_not_for_us_is_refused(
+    verifier: TokenVerifier, key: SigningKey, changes: dict[str, Any]
+) -> None:
+    roles = changes.pop("roles", ())
+    if roles:
+        changes[auth.ROLES_CLAIM] = roles
+        token = jwt.encode(
+            {
+                "iss": "taskstream",
+                "aud": "taskstream-api",
+                "sub": str(USER),
+                "exp": 4102444800,
+                "roles": roles,
+            },
+            key.private,
+            algorithm="EdDSA",
+            headers={"kid": key.key_id},
+        )
+    else:
+        token = make_token(key, USER, **changes)
+    await refusal(verifier, token)
+
+
+async def test_a_little_skew_is_forgiven(verifier: TokenVerifier, key: SigningKey) -> None:
+    late = make_token(key, USER, expires_in=timedelta(seconds=-2))
+    assert (await verifier.verify(late)).user_id == USER
+    assert (
+        "expired" in (await refusal(verifier, make_token(key, USER, expires_in=-timedelta(minutes=1)))).detail
+    )
+
+
+@pytest.mark.parametrize(
+    "kid", [None, "", "unknown", "../../etc/passwd", "http://evil.example/key", "x" * 5000, 7, ["a"]]
+)
+async def test_the_key_id_is_only_looked_up(verifier: TokenVerifier, key: SigningKey, kid: object) -> None:
+    header = base64.urlsafe_b64encode(json.dumps({"alg": "EdDSA", "typ": "JWT", "kid": kid}).encode())
+    body = make_token(key, USER).split(".", 1)[1]
+    await refusal(verifier, f"{header.rstrip(b'=').decode()}.{body}")
+
+
+async def test_another_keys_signature_is_refused(verifier: TokenVerifier, key: SigningKey) -> None:
+    stranger = SigningKey()
+    await refusal(verifier, make_token(stranger, USER))
+    await refusal(verifier, make_token(stranger, USER, headers={"kid": key.key_id}))
+
+
+async def test_a_changed_token_is_refused(verifier: TokenVerifier, key: SigningKey) -> None:
+    header, _, signature = make_token(key, USER).split(".")
+    other = make_token(key, uuid4()).split(".")[1]
+    await refusal(verifier, f"{header}.{other}.{signature}")
+
+
+def _segment(value: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "RS256", "eddsa", "ES256"])
+async def test_other_algorithms_are_refused(verifier: TokenVerifier, key: SigningKey, algorithm: str) -> None:
+    signed = f"{_segment({'alg': algorithm, 'kid': key.key_id})}.{make_token(key, USER).split('.')[1]}"
+    # The classic forgery: our public key, which anybody can have, taken as the secret of an HMAC.
+    digest = hmac.new(key.public.public_bytes_raw(), signed.encode(), hashlib.sha256).digest()
+    await refusal(verifier, f"{signed}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}")
+    await refusal(verifier, f"{signed}.")
+
+
+@pytest.mark.parametrize("token", ["", ".", "a.b.c", "é", "x" * 5000, "tsk_live_key"])
+async def test_what_is_no_token_is_refused(verifier: TokenVerifier, token: str) -> None:
+    await refusal(verifier, token)
+
+
+async def test_a_revoked_token_is_refused(settings: ServiceSettings, key: SigningKey) -> None:
+    async def revoked(principal: Principal) -> bool:
+        return principal.user_id == USER
+
+    verifier = TokenVerifier(settings, key.source(), revoked=revoked)
+    await refusal(verifier, make_token(key, USER))
+    other = uuid4()
+    assert (await verifier.verify(make_token(key, other))).user_id == other
+
+
+def test_the_key_id_is_the_thumbprint_of_the_standard() -> None:
+    # RFC 8037, appendix A.3
+    raw = base64.urlsafe_b64decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo=")
+    key = Ed25519PublicKey.from_public_bytes(raw)
+    assert thumbprint(key) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+
+
+# Keys of a sibling
+
+
+@pytest.fixture
+def sidecar(key: SigningKey) -> RecordingSidecar:
+    fake = RecordingSidecar()
+    fake.on_invoke("task-api", "/.well-known/jwks.json", json=key.jwks)
+    return fake
+
+
+class Seconds:
+    def __init__(self) -> None:
+        self.now = 50.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
+    passing = Seconds()
+    monkeypatch.setattr(auth, "monotonic", passing)
+    return passing
+
+
+async def test_keys_are_fetched_once(sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds) -> None:
+    keys = SiblingKeys(sidecar)
+    for _ in range(3):
+        found = await keys.key(key.key_id)
+        assert found is not None
+        assert found.public_bytes_raw() == key.public.public_bytes_raw()
+    assert sidecar.invocations == [("task-api", "GET", "/.well-known/jwks.json")]
+
+
+async def test_unknown_keys_are_asked_for_at_most_every_ten_seconds(
+    sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds
+) -> None:
+    keys = SiblingKeys(sidecar)
+    await keys.key(key.key_id)
+    newer = SigningKey()
+    sidecar.on_invoke("task-api", "/.well-known/jwks.json", json=newer.jwks)
+    for made_up in range(50):
+        assert await keys.key(f"made-up-{made_up}") is None
+    assert await keys.key(newer.key_id) is None
+    assert len(sidecar.invocations) == 1
+    seconds.now += 10
+    assert await keys.key(newer.key_id) is not None
+    assert len(sidecar.invocations) == 2
+    assert await keys.key(key.key_id) is None
+
+
+async def test_known_keys_serve_while_the_sibling_is_away(
+    sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds
+) -> None:
+    keys = SiblingKeys(sidecar)
+    await keys.key(key.key_id)
+    sidecar.unavailable = True
+    seconds.now += 60
+    assert await keys.key("unknown") is None
+    assert await keys.key(key.key_id) is not None
+
+
+async def test_without_any_keys_the_answer_is_later(
+    settings: ServiceSettings, sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds
+) -> None:
+    verifier = TokenVerifier(settings, SiblingKeys(sidecar))
+    sidecar.unavailable = True
+    with pytest.raises(Problem) as caught:
+        await verifier.verify(make_token(key, USER))
+    assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "2"})
+    sidecar.unavailable = False
+    seconds.now += 1
+    assert (await verifier.verify(make_token(key, USER))).user_id == USER
+
+
+@pytest.mark.parametrize("document", [b"", b"{}", b'{"keys": 1}', b'{"keys": [{"kty": "OKP"}]}'])
+def test_what_is_no_key_set_is_an_error(document: bytes) -> None:
+    with pytest.raises(SidecarError):
+        parse_jwks(document)
+
+
+def test_keys_of_other_kinds_are_passed_over(key: SigningKey) -> None:
+    numbers = rsa.generate_private_key(65537, 2048).public_key()
+    other = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(numbers)) | {"kid": "rsa"}
+    found = parse_jwks(json.dumps({"keys": [other, *key.jwks["keys"]]}).encode())
+    assert list(found) == [key.key_id]
+
+
+async def test_a_sibling_that_answers_nonsense_is_unavailable(seconds: Seconds) -> None:
+    sidecar = RecordingSidecar()
+    with pytest.raises(SidecarError):
+        await SiblingKeys(sidecar).key("any")
+    sidecar.unavailable = True
+    with pytest.raises(SidecarUnavailable):
+        await SiblingKeys(sidecar).key("any")
+
+
+# As a dependency of a route
+
+
+@pytest.fixture
+def guarded(app: FastAPI, verifier: TokenVerifier) -> FastAPI:
+    caller = bearer(verifier)
+
+    @app.get("/me")
+    async def me(principal: Principal = Depends(caller)) -> str:
+        return str(principal.user_id)
+
+    return app
+
+
+async def test_a_route_knows_who_calls(guarded: FastAPI, client: httpx.AsyncClient, key: SigningKey) -> None:
+    answer = await client.get("/me", headers={"Authorization": f"Bearer {make_token(key, USER)}"})
+    assert answer.json() == str(USER)
+
+
+@pytest.mark.parametrize("header", [None, "Basic abc", "Bearer", "Bearer nonsense"])
+async def test_a_route_asks_for_a_token(
+    guarded: FastAPI, client: httpx.AsyncClient, header: str | None
+) -> None:
+    answer = await client.get("/me", headers={} if header is None else {"Authorization": header})
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_static_keys_know_only_theirs(key: SigningKey) -> None:
+    keys = StaticKeys({key.key_id: key.public})
+    assert await keys.key("other") is None

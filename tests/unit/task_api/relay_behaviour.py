@@ -1,0 +1,411 @@
+"""What the relay promises, told once for the outbox in memory and the one in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+import pytest
+
+from task_api.application import relay_outbox
+from task_api.application.outbox_ports import BrokerRefused, BrokerUnavailable, Outbox, OutboxRow
+from task_api.application.relay_outbox import MAX_BYTES, MAX_EVENTS, PARK_AFTER, OutboxRelay
+
+TOPICS = ("task-created", "task-updated")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a row that is left in the outbox stands."""
+
+    attempts: int
+    waits: bool
+    parked: bool
+
+
+class Table(Protocol):
+    """An outbox and its rows, seen from outside."""
+
+    @property
+    def outbox(self) -> Outbox: ...
+
+    async def add(self, topic: str = TOPICS[0], count: int = 1, size: int = 100, attempts: int = 0) -> list[UUID]:
+        """Append rows, oldest first; with `attempts` they have failed before and are due again."""
+
+    async def left(self) -> dict[UUID, Standing]:
+        """The rows that are still there."""
+
+    async def make_due(self) -> None:
+        """Let every wait of a row be over."""
+
+
+@dataclass
+class ScriptedBroker:
+    """A broker that remembers its requests. `poison` it rejects one by one, `refused` spoils the whole request."""
+
+    poison: set[UUID] = field(default_factory=set)
+    refused: set[UUID] = field(default_factory=set)
+    down: Callable[[Sequence[OutboxRow]], dict[UUID, str]] | None = None
+    after_sending: Callable[[], None] = lambda: None
+    before_sending: Callable[[str], asyncio.Future[None]] | None = None
+    requests: list[tuple[str, list[UUID]]] = field(default_factory=list)
+    out: list[UUID] = field(default_factory=list)
+    keys: dict[UUID, str] = field(default_factory=dict)
+
+    async def publish(self, topic: str, rows: Sequence[OutboxRow]) -> dict[UUID, str]:
+        self.requests.append((topic, [row.id for row in rows]))
+        if self.before_sending is not None:
+            await self.before_sending(topic)
+        if self.down is not None:
+            return self.down(rows)
+        if any(row.id in self.refused for row in rows):
+            raise BrokerRefused("400 the request is malformed")
+        rejected = {row.id: "too large" for row in rows if row.id in self.poison}
+        self.out += [row.id for row in rows if row.id not in rejected]
+        self.keys |= {row.id: row.key for row in rows}
+        self.after_sending()
+        return rejected
+
+
+def no_answer(rows: Sequence[OutboxRow]) -> dict[UUID, str]:
+    """The sidecar is away."""
+    raise BrokerUnavailable("no answer within 5 s")
+
+
+def all_rejected(rows: Sequence[OutboxRow]) -> dict[UUID, str]:
+    """What daprd answers while Kafka is away: it names every entry as failed."""
+    return {row.id: "kafka: client has run out of available brokers" for row in rows}
+
+
+class Seconds:
+    """A monotonic clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class RelayBehaviour:
+    """Subclasses give the fixture `table`."""
+
+    @pytest.fixture
+    def seconds(self) -> Seconds:
+        return Seconds()
+
+    @pytest.fixture
+    def broker(self) -> ScriptedBroker:
+        return ScriptedBroker()
+
+    @pytest.fixture
+    def relay(self, table: Table, broker: ScriptedBroker, seconds: Seconds) -> OutboxRelay:
+        return OutboxRelay(table.outbox, broker, TOPICS, monotonic=seconds, rng=random.Random(7))
+
+    async def drains(
+        self, relay: OutboxRelay, table: Table, seconds: Seconds, times: int, extra: Iterable[str] = ()
+    ) -> None:
+        """Drain again and again, with every wait over; `extra` topics get a fresh row before each."""
+        for _ in range(times):
+            for topic in extra:
+                await table.add(topic)
+            await table.make_due()
+            seconds.now += 31
+            await relay.drain()
+
+    async def test_everything_goes_out_and_the_outbox_is_empty(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
+    ) -> None:
+        ids = await table.add(count=3) + await table.add(TOPICS[1], count=2)
+        await relay.drain()
+        assert sorted(broker.out) == sorted(ids)
+        assert await table.left() == {}
+        assert {broker.keys[row] for row in ids[:3]} == {f"key-{row}" for row in ids[:3]}
+
+    async def test_one_request_a_topic_of_at_most_two_hundred(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
+    ) -> None:
+        ids = await table.add(count=MAX_EVENTS + 50)
+        other = await table.add(TOPICS[1], count=5)
+        await relay.drain()
+        requests = {topic: [len(rows) for at, rows in broker.requests if at == topic] for topic in TOPICS}
+        assert requests == {TOPICS[0]: [MAX_EVENTS, 50], TOPICS[1]: [5]}
+        assert broker.out.count(ids[0]) == 1
+        assert len(set(broker.out)) == len(ids + other)
+
+    async def test_a_request_stays_within_a_mebibyte(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
+    ) -> None:
+        await table.add(count=7, size=300_000)
+        await table.add(size=MAX_BYTES + 1)
+        await relay.drain()
+        assert [len(rows) for _, rows in broker.requests] == [3, 3, 1, 1]
+        assert await table.left() == {}
+
+    async def test_topics_go_out_side_by_side(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
+    ) -> None:
+        both = asyncio.Barrier(2)
+
+        async def meet(topic: str) -> None:
+            async with asyncio.timeout(5):
+                await both.wait()
+
+        broker.before_sending = lambda topic: asyncio.ensure_future(meet(topic))
+        await table.add()
+        await table.add(TOPICS[1])
+        await relay.drain()
+        assert await table.left() == {}
+
+    async def test_a_crash_between_publish_and_delete_repeats_the_same_ids(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
+    ) -> None:
+        ids = await table.add(count=3)
+
+        def crash() -> None:
+            raise asyncio.CancelledError
+
+        broker.after_sending = crash
+        with pytest.raises(asyncio.CancelledError):
+            await relay.drain()
+        assert set(await table.left()) == set(ids)
+        broker.after_sending = lambda: None
+        await relay.drain()
+        assert sorted(broker.out) == sorted(ids * 2)
+        assert await table.left() == {}
+
+    async def test_stopped_it_finishes_the_batch_in_flight(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
+    ) -> None:
+        await table.add(count=2)
+        sending, go_on = asyncio.Event(), asyncio.Event()
+
+        async def hold(topic: str) -> None:
+            sending.set()
+            await go_on.wait()
+
+        broker.before_sending = lambda topic: asyncio.ensure_future(hold(topic))
+        drain = asyncio.ensure_future(relay.drain())
+        async with asyncio.timeout(5):
+            await sending.wait()
+            drain.cancel()
+            await asyncio.sleep(0)
+            go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await drain
+        assert len(broker.out) == 2
+        assert await table.left() == {}
+
+    async def test_two_relays_share_the_rows(self, table: Table, broker: ScriptedBroker, seconds: Seconds) -> None:
+        ids = await table.add(count=MAX_EVENTS * 2)
+        both = asyncio.Barrier(2)
+
+        async def meet(topic: str) -> None:
+            if len(broker.requests) <= 2:
+                async with asyncio.timeout(5):
+                    await both.wait()
+
+        broker.before_sending = lambda topic: asyncio.ensure_future(meet(topic))
+        relays = [OutboxRelay(table.outbox, broker, TOPICS, monotonic=seconds) for _ in range(2)]
+        await asyncio.gather(*(relay.drain() for relay in relays))
+        assert sorted(broker.out) == sorted(ids), "each row went out once"
+        assert await table.left() == {}
+
+    async def test_what_failed_stays_and_what_passed_goes(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
+    ) -> None:
+        ids = await table.add(count=3)
+        broker.poison = {ids[1]}
+        await relay.drain()
+        assert await table.left() == {ids[1]: Standing(attempts=1, waits=True, parked=False)}
+
+    async def test_a_row_that_failed_is_tried_alone_and_may_pass(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker, seconds: Seconds
+    ) -> None:
+        ids = await table.add(count=3)
+        broker.poison = {ids[1]}
+        await relay.drain()
+        broker.poison = set()
+        await self.drains(relay, table, seconds, 1, extra=TOPICS[:1])
+        assert (TOPICS[0], [ids[1]]) in broker.requests
+        assert await table.left() == {}
+
+    @pytest.mark.parametrize("kind", [no_answer, all_rejected])
+    async def test_an_outage_counts_nothing_and_parks_no_one(
+        self,
+        relay: OutboxRelay,
+        table: Table,
+        broker: ScriptedBroker,
+        seconds: Seconds,
+        kind: Callable[[Sequence[OutboxRow]], dict[UUID, str]],
+    ) -> None:
+        ids = await table.add(count=30)
+        (nearly,) = await table.add(attempts=PARK_AFTER - 1)
+        broker.down = kind
+        await self.drains(relay, table, seconds, 40)
+        standings = await table.left()
+        assert {standings[row].attempts for row in ids} == {0}
+        assert standings[nearly] == Standing(attempts=PARK_AFTER - 1, waits=True, parked=False)
+        broker.down = None
+        await self.drains(relay, table, seconds, 10)
+        assert sorted(broker.out) == sorted([*ids, nearly])
+        assert await table.left() == {}
+
+    async def test_an_outage_after_good_times_parks_no_one(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker, seconds: Seconds
+    ) -> None:
+        await table.add(count=3)
+        await relay.drain()
+        broker.down = all_rejected
+        ids = await table.add(count=3) + await table.add(attempts=PARK_AFTER - 1)
+        await self.drains(relay, table, seconds, 15)
+        assert not any(standing.parked for standing in (await table.left()).values())
+        assert set(await table.left()) == set(ids)
+
+    async def test_failures_of_whole_requests_back_off_up_to_five_seconds(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker, seconds: Seconds
+    ) -> None:
+        await table.add()
+        broker.down = no_answer
+        waits: list[float] = []
+        for _ in range(12):
+            await relay.drain()
+            asked, began = len(broker.requests), seconds.now
+            while len(broker.requests) == asked:
+                seconds.now += 0.01
+                await relay.drain()
+            waits.append(seconds.now - began)
+        assert waits[0] <= 0.12
+        assert waits[3] >= 0.3
+        assert 2.4 <= waits[-1] <= 5.02
+        assert len({round(wait, 2) for wait in waits[-4:]}) > 1, "jitter"
+
+    async def test_the_other_topics_go_on_while_one_is_stuck(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker, seconds: Seconds
+    ) -> None:
+        stuck = set(await table.add(count=MAX_EVENTS + 100))
+
+        def down(rows: Sequence[OutboxRow]) -> dict[UUID, str]:
+            return all_rejected([row for row in rows if row.id in stuck])
+
+        broker.down = down
+        await relay.drain()
+        await table.add(TOPICS[1], count=3)
+        await self.drains(relay, table, seconds, 1)
+        assert set(await table.left()) == stuck
+
+    async def test_one_poison_row_holds_up_nobody_and_is_parked_after_ten(
+        self,
+        relay: OutboxRelay,
+        table: Table,
+        broker: ScriptedBroker,
+        seconds: Seconds,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        ids = await table.add(count=5)
+        broker.poison = {ids[0]}
+        await relay.drain()
+        assert set(await table.left()) == {ids[0]}, "the rest is out at once"
+        await self.drains(relay, table, seconds, PARK_AFTER - 2, extra=TOPICS[:1])
+        assert await table.left() == {ids[0]: Standing(attempts=PARK_AFTER - 1, waits=True, parked=False)}
+        await self.drains(relay, table, seconds, 1, extra=TOPICS[:1])
+        assert await table.left() == {ids[0]: Standing(attempts=PARK_AFTER, waits=True, parked=True)}
+        assert [record.levelname for record in caplog.records if "outbox_event_parked" in record.message] == ["ERROR"]
+        asked = len(broker.requests)
+        await self.drains(relay, table, seconds, 3)
+        assert len(broker.requests) == asked, "a parked row is left alone"
+
+    async def test_a_poison_row_alone_is_never_parked(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker, seconds: Seconds
+    ) -> None:
+        ids = await table.add()
+        broker.poison = set(ids)
+        await self.drains(relay, table, seconds, 30)
+        assert (await table.left())[ids[0]].attempts == 0
+        assert len(broker.requests) >= 30
+
+    async def test_others_that_pass_only_now_and_then_are_proof_enough(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker, seconds: Seconds
+    ) -> None:
+        ids = await table.add(count=2)
+        broker.poison = {ids[0]}
+        await relay.drain()
+        await self.drains(relay, table, seconds, 5)
+        counted = (await table.left())[ids[0]].attempts
+        await self.drains(relay, table, seconds, 5)
+        assert (await table.left())[ids[0]].attempts == counted <= 2, "nobody passed in between"
+        await table.add()
+        seconds.now += 1
+        await relay.drain()
+        await self.drains(relay, table, seconds, 1)
+        assert (await table.left())[ids[0]].attempts == counted + 1
+
+    @pytest.mark.parametrize("position", [0, 120, 199])
+    async def test_a_row_that_spoils_its_request_is_found_and_the_rest_goes_out(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker, seconds: Seconds, position: int
+    ) -> None:
+        ids = await table.add(count=MAX_EVENTS)
+        broker.refused = {ids[position]}
+        for _ in range(60):
+            seconds.now += 0.1
+            await relay.drain()
+        # Last in line it stands alone, and nothing tells it from an outage until somebody else comes.
+        await self.drains(relay, table, seconds, 2, extra=TOPICS[:1])
+        standings = await table.left()
+        assert set(standings) == {ids[position]}
+        assert standings[ids[position]].attempts >= 1
+        await self.drains(relay, table, seconds, PARK_AFTER, extra=TOPICS[:1])
+        assert (await table.left())[ids[position]].parked
+
+    async def test_a_time_out_is_not_a_failure(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker, seconds: Seconds
+    ) -> None:
+        ids = await table.add(count=2)
+
+        def late() -> None:
+            broker.after_sending = lambda: None
+            raise BrokerUnavailable("no answer within 5 s")
+
+        broker.after_sending = late
+        await relay.drain()
+        assert {standing.attempts for standing in (await table.left()).values()} == {0}
+        await self.drains(relay, table, seconds, 2)
+        assert set(broker.out) == set(ids)
+        assert len(broker.out) > len(ids), "out before the time-out, and again"
+        assert await table.left() == {}
+
+    async def test_a_row_whose_answers_never_come_steps_aside_uncounted(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker, seconds: Seconds
+    ) -> None:
+        ids = await table.add(count=8)
+
+        def hangs(rows: Sequence[OutboxRow]) -> dict[UUID, str]:
+            if any(row.id == ids[0] for row in rows):
+                return no_answer(rows)
+            broker.out += [row.id for row in rows]
+            return {}
+
+        broker.down = hangs
+        await self.drains(relay, table, seconds, 12)
+        assert await table.left() == {ids[0]: Standing(attempts=0, waits=True, parked=False)}
+
+    async def test_it_says_how_the_outbox_stands(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker, seconds: Seconds
+    ) -> None:
+        ids = await table.add(count=2)
+        broker.poison = {ids[0]}
+        await relay.drain()
+        await self.drains(relay, table, seconds, PARK_AFTER - 1, extra=TOPICS[:1])
+        broker.down = no_answer
+        await table.add(count=4)
+        seconds.now += 31
+        await relay.drain()
+        state = await table.outbox.state()
+        assert (state.depth, state.parked) == (4, 1)
+        assert 0 <= state.oldest_age < 60
+        assert relay_outbox.metrics.DEPTH._value.get() == 4
+        assert relay_outbox.metrics.PARKED._value.get() == 1

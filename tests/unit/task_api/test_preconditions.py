@@ -1,0 +1,32 @@
+"""If-Match as RFC 9110 has it."""
+
+from __future__ import annotations
+
+import pytest
+
+from service_kit.problems import Problem
+from task_api.entrypoints.http.preconditions import _expected, etag
+
+
+@pytest.mark.parametrize(
+    ("header", "versions"),
+    [
+        (None, None),
+        ("*", None),
+        ('"3"', {3}),
+        (' "3" , "4"', {3, 4}),
+        ('W/"3"', set()),
+        ('"abc"', set()),
+        ('"03"', set()),
+        ('""', set()),
+        (etag(12), {12}),
+    ],
+)
+def test_which_versions_it_names(header: str | None, versions: set[int] | None) -> None:
+    assert _expected(header) == versions
+
+
+@pytest.mark.parametrize("header", ["3", "", '"3', '"3" "4"', "*, *"])
+def test_what_is_no_etag_is_said_so(header: str) -> None:
+    with pytest.raises(Problem, match="malformed_if_match"):
+        _expected(header)
