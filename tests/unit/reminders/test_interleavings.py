@@ -63,16 +63,15 @@ def _gate_all(rig: Rig, gate: Gate) -> None:
 
 def _history(chance: random.Random) -> list[TaskSnapshot]:
     """The versions of one task with one or two reminders; the last one is open with its reminders ahead or past."""
-    ones = [
-        reminder(at=START + timedelta(seconds=chance.randint(1, 40))) for _ in range(chance.randint(1, 2))
-    ]
+    # No moment twice: a reminder that is set back to a moment it fired at is a new wish under the old id.
+    moments = iter([START + timedelta(seconds=second) for second in chance.sample(range(1, 41), 8)])
+    ones = [reminder(at=next(moments)) for _ in range(chance.randint(1, 2))]
     task = snapshot(reminders=tuple(ones))
     found = [task]
     for version in range(2, chance.randint(2, 5)):
         change = chance.random()
         if change < 0.5:
-            moved = START + timedelta(seconds=chance.randint(1, 40))
-            ones = [ones[0].model_copy(update={"at": moved}), *ones[1:]]
+            ones = [ones[0].model_copy(update={"at": next(moments)}), *ones[1:]]
             found.append(later(task, version, reminders=tuple(ones)))
         elif change < 0.7:
             found.append(completed(later(task, version, reminders=tuple(ones)), version))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -59,11 +61,18 @@ def serve(build_app: Callable[[], FastAPI], settings: ServiceSettings) -> None:
     configure_logs(settings)
     configure_telemetry(settings)
     listener = _listen(settings.app_host, settings.app_port)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The server shuts down on either and then raises it anew: by default that ends the process on the spot.
+        signal.signal(number, _leave)
     try:
         uvicorn.Server(_server_config(build_app(), settings)).run(sockets=[listener])
     finally:
         listener.close()
         shutdown_telemetry()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 def _server_config(app: FastAPI, settings: ServiceSettings) -> uvicorn.Config:

@@ -59,7 +59,7 @@ class FieldError:
     code: str
 
 
-class Problem(Exception):  # noqa: N818 - the word of RFC 9457
+class Problem(Exception):
     """An answer that is an error: `status` of HTTP, `error_code` for programs, `detail` a sentence for people."""
 
     def __init__(

@@ -34,11 +34,11 @@ class SidecarError(Exception):
     """A call of the sidecar did not succeed."""
 
 
-class SidecarUnavailable(SidecarError):  # noqa: N818 - says what it is
+class SidecarUnavailable(SidecarError):
     """The sidecar, or what is behind it, was not reached, timed out or failed: it may or may not have been done."""
 
 
-class PublishRejected(SidecarError):  # noqa: N818 - as above
+class PublishRejected(SidecarError):
     """The sidecar refused the event or the topic."""
 
 

@@ -26,7 +26,7 @@ NO_EXPIRY = -1
 _NEW_DOCUMENT = "0"
 
 
-class StateWriteFailed(Exception):  # noqa: N818 - says what it is
+class StateWriteFailed(Exception):
     """The state store did not do it, or did not say so."""
 
 

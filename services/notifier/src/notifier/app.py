@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 from fastapi import FastAPI
 from redis.asyncio import Redis
@@ -53,6 +54,10 @@ _LEASE = timedelta(seconds=40)
 _GRACE_SECONDS = 5.0
 
 
+def _wake(loops: Mapping[Channel, Loop], channel: Channel) -> None:
+    loops[channel].wake()
+
+
 def build(
     settings: NotifierSettings, *, redis: Redis | None = None, sidecar: Sidecar | None = None
 ) -> FastAPI:
@@ -91,7 +96,7 @@ def build(
             deliveries,
             concurrency=room[channel],
             is_ready=keep_marker.is_ready,
-            wake=lambda channel=channel: loops[channel].wake(),
+            wake=partial(_wake, loops, channel),
         )
         loops[channel] = Loop(f"deliver-{channel}", workers[channel].step, _SECOND, longest_pause=_SECOND)
     tell_reads = Loop("tell-reads", TellReads(inbox, events).step, 5 * _SECOND)

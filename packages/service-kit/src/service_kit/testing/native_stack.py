@@ -28,6 +28,11 @@ class NativeStack:
         self._use: IO[str] | None = None
 
     @property
+    def instance(self) -> Instance:
+        """The stack instance itself, its infrastructure up."""
+        return self._opened()
+
+    @property
     def postgres_url(self) -> str:
         """URL of the instance's own database, with a user that may create databases."""
         return self._opened().database_url

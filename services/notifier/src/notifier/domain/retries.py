@@ -39,4 +39,5 @@ class RetryPolicy:
 
     def _wait(self, rounds: int, longest: timedelta, factor: int, chance: float) -> timedelta:
         exponent = min(max(rounds - 1, 0), 32)
-        return min(self.first * factor**exponent, longest) * (1 - chance / 4)
+        wait: timedelta = min(self.first * factor**exponent, longest) * (1 - chance / 4)
+        return wait

@@ -20,7 +20,7 @@ IN_PROGRESS = "rebuilding"
 _EPOCH_EVERY_STEPS = 30
 
 
-class NotRebuilt(Exception):  # noqa: N818 - says what is the case
+class NotRebuilt(Exception):
     """The schedule is not whole, so nothing may be claimed."""
 
 
