@@ -11,7 +11,7 @@ INSTANCE ?= dev
 MEMBERS := packages/event-contracts packages/service-kit services/task-api services/reminders \
            services/recurrence services/notifier cli stack
 MEMBER_FILES := $(addsuffix /pyproject.toml,$(MEMBERS))
-SOURCES := packages services cli stack tests bench
+SOURCES := packages services cli stack tests bench docs
 
 .PHONY: help
 help: ## List the targets
@@ -115,7 +115,7 @@ contracts: setup ## Write the JSON Schemas of the events
 
 .PHONY: settings-docs
 settings-docs: setup ## Write .env.example and docs/configuration.md from the settings classes
-	@$(BIN)/python -m service_kit.settings_docs
+	@$(BIN)/python docs/write_configuration.py
 
 .PHONY: clean
 clean: ## Remove .venv and caches of this checkout (the stack's data and cache stay: `stack down --wipe`)

@@ -45,8 +45,7 @@ def configuration() -> str:
     """The text of docs/configuration.md."""
     head = "| variable | what it is | type | default | example |\n| --- | --- | --- | --- | --- |"
     parts = [
-        "# Configuration\n\nEvery service reads its settings from the environment and from nowhere else. A value that is"
-        " missing or wrong stops the start with a sentence that says what to set. This page is written by"
+        _HEAD stops the start with a sentence that says what to set. This page is written by"
         " `make settings-docs`.\n\n## Every service\n",
         "\n".join([head, *(_row(doc) for doc in _shared())]),
     ]

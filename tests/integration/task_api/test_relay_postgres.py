@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
@@ -55,12 +56,20 @@ class PostgresTable:
 
     async def add(self, topic: str = TOPICS[0], count: int = 1, size: int = 100, attempts: int = 0) -> list[UUID]:
         ids = [uuid4() for _ in range(count)]
+        waits = datetime.now(UTC) if attempts else None
+        added = [
+            {
+                "id": row_id,
+                "topic": topic,
+                "key": f"key-{row_id}",
+                "event": b"x" * size,
+                "attempts": attempts,
+                "next_attempt_at": waits,
+            }
+            for row_id in ids
+        ]
         async with self._engine.begin() as connection:
-            for row_id in ids:
-                row = {"id": row_id, "topic": topic, "key": f"key-{row_id}", "event": b"x" * size}
-                if attempts:
-                    row |= {"attempts": attempts, "next_attempt_at": text("clock_timestamp()")}
-                await connection.execute(insert(outbox).values(row))
+            await connection.execute(insert(outbox), added)
         return ids
 
     async def left(self) -> dict[UUID, Standing]:

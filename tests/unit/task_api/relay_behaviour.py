@@ -33,7 +33,9 @@ class Table(Protocol):
     @property
     def outbox(self) -> Outbox: ...
 
-    async def add(self, topic: str = TOPICS[0], count: int = 1, size: int = 100, attempts: int = 0) -> list[UUID]:
+    async def add(
+        self, topic: str = TOPICS[0], count: int = 1, size: int = 100, attempts: int = 0
+    ) -> list[UUID]:
         """Append rows, oldest first; with `attempts` they have failed before and are due again."""
 
     async def left(self) -> dict[UUID, Standing]:
@@ -200,7 +202,9 @@ class RelayBehaviour:
         assert len(broker.out) == 2
         assert await table.left() == {}
 
-    async def test_two_relays_share_the_rows(self, table: Table, broker: ScriptedBroker, seconds: Seconds) -> None:
+    async def test_two_relays_share_the_rows(
+        self, table: Table, broker: ScriptedBroker, seconds: Seconds
+    ) -> None:
         ids = await table.add(count=MAX_EVENTS * 2)
         both = asyncio.Barrier(2)
 
@@ -272,17 +276,17 @@ class RelayBehaviour:
         await table.add()
         broker.down = no_answer
         waits: list[float] = []
-        for _ in range(12):
+        for _ in range(9):
             await relay.drain()
             asked, began = len(broker.requests), seconds.now
             while len(broker.requests) == asked:
-                seconds.now += 0.01
+                seconds.now += 0.05
                 await relay.drain()
             waits.append(seconds.now - began)
-        assert waits[0] <= 0.12
+        assert waits[0] <= 0.16
         assert waits[3] >= 0.3
-        assert 2.4 <= waits[-1] <= 5.02
-        assert len({round(wait, 2) for wait in waits[-4:]}) > 1, "jitter"
+        assert 2.4 <= waits[-1] <= 5.06
+        assert len({round(wait, 2) for wait in waits[-3:]}) > 1, "jitter"
 
     async def test_the_other_topics_go_on_while_one_is_stuck(
         self, relay: OutboxRelay, table: Table, broker: ScriptedBroker, seconds: Seconds
@@ -314,7 +318,9 @@ class RelayBehaviour:
         assert await table.left() == {ids[0]: Standing(attempts=PARK_AFTER - 1, waits=True, parked=False)}
         await self.drains(relay, table, seconds, 1, extra=TOPICS[:1])
         assert await table.left() == {ids[0]: Standing(attempts=PARK_AFTER, waits=True, parked=True)}
-        assert [record.levelname for record in caplog.records if "outbox_event_parked" in record.message] == ["ERROR"]
+        assert [record.levelname for record in caplog.records if "outbox_event_parked" in record.message] == [
+            "ERROR"
+        ]
         asked = len(broker.requests)
         await self.drains(relay, table, seconds, 3)
         assert len(broker.requests) == asked, "a parked row is left alone"

@@ -6,6 +6,7 @@ provider would make a second span, and several operation spans, for every reques
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import (
     NonRecordingSpan,
     Span,
@@ -34,7 +34,6 @@ FLUSH_MILLISECONDS = 3_000
 """How long a shutdown waits for the collector to take the last spans."""
 
 _propagator = TraceContextTextMapPropagator()
-_ids = RandomIdGenerator()
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 _correlation_id: ContextVar[str | None] = ContextVar("correlation_id", default=None)
 
@@ -60,12 +59,17 @@ _spans = _Spans()
 def _child_context(parent: SpanContext) -> SpanContext:
     known = parent.is_valid
     return SpanContext(
-        trace_id=parent.trace_id if known else _ids.generate_trace_id(),
-        span_id=_ids.generate_span_id(),
+        trace_id=parent.trace_id if known else _random_id(128),
+        span_id=_random_id(64),
         is_remote=False,
         trace_flags=parent.trace_flags if known else TraceFlags(TraceFlags.DEFAULT),
         trace_state=parent.trace_state if known else TraceState(),
     )
+
+
+def _random_id(bits: int) -> int:
+    # Not zero, which would mean that there is none (W3C Trace Context, 3.2.2.3). Ids are no secrets.
+    return random.getrandbits(bits) or 1  # noqa: S311
 
 
 def configure_telemetry(settings: ServiceSettings) -> None:

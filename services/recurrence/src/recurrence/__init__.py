@@ -1,1 +1,1 @@
-
+"""What is the next occurrence? Owns the rule engine."""

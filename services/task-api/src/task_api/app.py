@@ -24,8 +24,11 @@ from task_api.adapters.argon2_passwords import Argon2Passwords
 from task_api.adapters.dapr_publisher import DaprPublisher
 from task_api.adapters.ed25519_tokens import SigningKeys, read_private_keys
 from task_api.adapters.postgres.accounts import PostgresAccounts
+from task_api.adapters.postgres.activity import PostgresLedger
 from task_api.adapters.postgres.database import PostgresDatabase, connect
 from task_api.adapters.postgres.outbox import PostgresOutbox, relay_engine
+from task_api.adapters.postgres.snapshots import PostgresSnapshots
+from task_api.adapters.postgres.successors import PostgresSuccession
 from task_api.adapters.postgres.task_reader import PostgresTaskReader
 from task_api.adapters.redis_sessions import RedisRevokedSessions
 from task_api.application.account_ports import Passwords
@@ -35,12 +38,14 @@ from task_api.application.relay_outbox import OutboxRelay
 from task_api.application.sessions import Sessions
 from task_api.domain.account import Account
 from task_api.domain.errors import AccountNotFound
+from task_api.entrypoints.events import Consumers, install_events
 from task_api.entrypoints.http.auth import auth_routes
 from task_api.entrypoints.http.cursors import Cursors
 from task_api.entrypoints.http.ledgers import ledger_routes
 from task_api.entrypoints.http.problems import install_domain_problems
 from task_api.entrypoints.http.tasks import task_routes
 from task_api.entrypoints.http.users import user_routes
+from task_api.entrypoints.internal import install_internal
 from task_api.settings import Settings
 
 RELAY_INTERVAL = timedelta(milliseconds=100)
@@ -84,7 +89,11 @@ def build(
     install_health(
         app, settings, _dependencies(PostgresDatabase(engine), redis, sidecar, settings.pubsub_name)
     )
-    _install_api(app, settings, engine, redis, clock or choose_clock(settings, redis), passwords, relay)
+    clock = clock or choose_clock(settings, redis)
+    _install_api(app, settings, engine, redis, clock, passwords, relay)
+    consumers = Consumers(PostgresLedger(engine), PostgresSuccession(engine), clock.now, relay.wake)
+    install_events(app, settings, consumers)
+    install_internal(app, settings, PostgresSnapshots(engine))
     return app
 
 

@@ -48,7 +48,7 @@ class Settings(ServiceSettings):
     )
     jwt_private_keys: SecretStr = Field(
         description=(
-            "Ed25519 private keys as PEM blocks, one after another. The first signs, all verify; "
+            "private Ed25519 keys as PEM blocks, one after another. The first signs, all verify; "
             "line breaks may be written as \\n"
         ),
         examples=["-----BEGIN PRIVATE KEY-----\\n…\\n-----END PRIVATE KEY-----"],

@@ -26,7 +26,7 @@ from service_kit.state_store import StateWriteFailed
 _log = get_logger(__name__)
 
 PUBLISH_AGAIN_AFTER = timedelta(seconds=1)
-_MARK_ATTEMPTS = 3
+_MARK_ATTEMPTS = 8
 
 
 @dataclass

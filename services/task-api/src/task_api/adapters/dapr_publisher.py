@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from service_kit.sidecar import Outgoing, PublishRejected, Sidecar, SidecarError
-from task_api.application.relay_outbox import BrokerRefused, BrokerUnavailable, OutboxRow
+from task_api.application.outbox_ports import BrokerRefused, BrokerUnavailable, OutboxRow
 
 PUBLISH_TIMEOUT = 5.0
 """Seconds. The rows' locks are held as long."""

@@ -10,20 +10,23 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
 from uuid import UUID
 
 from service_kit.logs import get_logger
 from task_api.application import relay_metrics as metrics
+from task_api.application.outbox_ports import (
+    Broker,
+    BrokerRefused,
+    BrokerUnavailable,
+    Failure,
+    Outbox,
+    OutboxRow,
+)
 
 MAX_EVENTS = 200
 MAX_BYTES = 1_048_576
 """Of one request. Over 4 MiB daprd refuses the whole of it."""
-
-ENTRY_OVERHEAD = 256
-"""Bytes that an entry's id, content type and metadata add around its event, at most."""
 
 ALONE_PER_ROUND = 5
 ALONE_BUDGET = 5.0
@@ -36,80 +39,6 @@ _NEVER = float("-inf")
 _FORGET_AFTER = 600.0
 
 _log = get_logger(__name__)
-
-
-class BrokerUnavailable(Exception):
-    """No answer, or none that speaks of the events: each may be out or not."""
-
-
-class BrokerRefused(Exception):
-    """The request as a whole was refused: nothing of it is out."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
-    """One event that waits. `waited` says that it failed before, so it is tried alone."""
-
-    id: UUID
-    topic: str
-    key: str
-    event: bytes
-    attempts: int = 0
-    waited: bool = False
-
-    @property
-    def size(self) -> int:
-        """Bytes it takes in a request."""
-        return len(self.event) + len(self.key) + ENTRY_OVERHEAD
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What becomes of a row that failed: `attempts` in all, the next one after `delay` seconds unless `parked`."""
-
-    row: OutboxRow
-    attempts: int
-    delay: float
-    reason: str
-    parked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxState:
-    """Rows that wait, parked ones aside; the age in seconds of the oldest of them; rows that are parked."""
-
-    depth: int
-    oldest_age: float
-    parked: int
-
-
-class Batch(Protocol):
-    """Rows that this relay alone holds until the block that took them ends."""
-
-    @property
-    def rows(self) -> Sequence[OutboxRow]: ...
-
-    async def settle(self, published: Sequence[UUID], failures: Sequence[Failure]) -> None:
-        """Delete what was published and write down what failed."""
-
-
-class Outbox(Protocol):
-    """The rows that were committed and are not known to be out."""
-
-    async def has_work(self, topics: Sequence[str]) -> bool:
-        """Whether a row of these topics is due. One cheap query: it is asked ten times a second."""
-
-    def take(self, topics: Sequence[str], fresh: int, waited: int) -> AbstractAsyncContextManager[Batch]:
-        """Hold up to `fresh` new and `waited` failed rows of each topic that are due, skipping those held elsewhere."""
-
-    async def state(self) -> OutboxState: ...
-
-
-class Broker(Protocol):
-    """Where events go. Raises BrokerUnavailable and BrokerRefused."""
-
-    async def publish(self, topic: str, rows: Sequence[OutboxRow]) -> dict[UUID, str]:
-        """Publish the rows in one request and give the reason of each that was not accepted."""
 
 
 @dataclass
@@ -214,7 +143,9 @@ class OutboxRelay:
         verdict.published += sent.accepted
         if sent.accepted:
             self._passes(pace)
-            verdict.failures += [self._counted(row, sent.rejected[row.id]) for row in request if row.id in sent.rejected]
+            verdict.failures += [
+                self._counted(row, sent.rejected[row.id]) for row in request if row.id in sent.rejected
+            ]
         elif len(request) == 1 and len(fresh) > 1:
             await self._probe(topic, request[0], sent, fresh[1:], verdict)
         else:

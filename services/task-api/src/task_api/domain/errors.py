@@ -21,8 +21,6 @@ InvalidCursor
 StorageUnavailable         the database cannot answer now
 """
 
-# ruff: noqa: N818 - they say what is the case
-
 from __future__ import annotations
 
 

@@ -105,7 +105,9 @@ async def _tell_and_mark(connection: AsyncConnection, entry: Entry, mark: Remind
     # Locked by a statement of its own, before the lines are read: two reports of one reminder that are handled at
     # the same moment would not see each other's line, and the older could win.
     await connection.execute(
-        select(task_reminders.c.id).where(task_reminders.c.id == mark.reminder_id).with_for_update(key_share=True)
+        select(task_reminders.c.id)
+        .where(task_reminders.c.id == mark.reminder_id)
+        .with_for_update(key_share=True)
     )
     values = _entry_values(entry) | {
         "fire_at": mark.fire_at,

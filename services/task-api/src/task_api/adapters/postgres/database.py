@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from task_api.adapters.postgres import write_statements
 from task_api.adapters.postgres.outbox_append import enqueue
-from task_api.adapters.postgres.rows import REMINDERS, Row, reminder_of, series_of, task_of
-from task_api.adapters.postgres.tables import epoch, series, task_history, tasks, users
+from task_api.adapters.postgres.rows import EPOCH, REMINDERS, Row, reminder_of, series_of, task_of
+from task_api.adapters.postgres.tables import series, task_history, tasks, users
 from task_api.application.ports import Locked, Owner, SeriesWrite, TaskWrite
 from task_api.domain.errors import ConcurrentChange, StorageUnavailable
 from task_api.domain.series import Series
@@ -133,7 +133,7 @@ class PostgresTransaction:
 
     async def owner(self, user_id: UUID) -> Owner | None:
         """Read the account's settings and the epoch."""
-        row = await self._one(select(users, epoch.c.value.label("epoch")).where(users.c.id == user_id))
+        row = await self._one(select(users, EPOCH).where(users.c.id == user_id))
         return None if row is None else owner_of(row)
 
     async def lock_series(self, series_id: UUID) -> Series | None:
@@ -161,8 +161,8 @@ class PostgresTransaction:
             return None
         # A statement of its own, after the lock: what another writer committed while we waited must be seen.
         beside = await self._one(
-            select(users, epoch.c.value.label("epoch"), REMINDERS)
-            .select_from(users.join(tasks, tasks.c.user_id == users.c.id).join(epoch, epoch.c.singleton))
+            select(users, EPOCH, REMINDERS)
+            .select_from(users.join(tasks, tasks.c.user_id == users.c.id))
             .where(tasks.c.id == task_id)
         )
         if beside is None:

@@ -10,13 +10,18 @@ from sqlalchemy import ARRAY, Boolean, Float, Integer, Text, Uuid, bindparam, te
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from task_api.adapters.postgres.database import connect, storage_errors
-from task_api.application.relay_outbox import Failure, OutboxRow, OutboxState
+from task_api.application.outbox_ports import Failure, OutboxRow, OutboxState
 
-_DUE = "parked_at IS NULL AND (next_attempt_at IS NULL OR next_attempt_at <= clock_timestamp())"
-
-_HAS_WORK = text(f"SELECT EXISTS (SELECT 1 FROM outbox WHERE topic = ANY(:topics) AND {_DUE})").bindparams(
-    bindparam("topics", type_=ARRAY(Text))
-)
+# Two questions, for each has its own partial index.
+_HAS_WORK = text(
+    """
+    SELECT EXISTS (SELECT FROM outbox WHERE topic = ANY(:topics) AND parked_at IS NULL AND next_attempt_at IS NULL)
+        OR EXISTS (
+            SELECT FROM outbox
+            WHERE topic = ANY(:topics) AND parked_at IS NULL AND next_attempt_at <= clock_timestamp()
+        )
+    """
+).bindparams(bindparam("topics", type_=ARRAY(Text)))
 
 # Topic by topic, so that one whose rows do not pass cannot stand before the others.
 _TAKE = text(

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Label, Text, literal_column
+from sqlalchemy import Label, Text, literal_column, select
 
 from event_contracts.series import Anchor, DstGap, MonthEnd, Overdue, PileUp, RecurrencePolicies
 from event_contracts.values import Channel, ClosedBy, Priority, TaskStatus
+from task_api.adapters.postgres.tables import epoch
 from task_api.adapters.postgres.tables import series as series_table
 from task_api.domain.series import Recurrence, Series
 from task_api.domain.task import Reminder, Task
@@ -32,6 +33,9 @@ REMINDERS: Label[str] = literal_column(
     Text,
 ).label("reminders")
 """A column that holds a task's reminders in their order, for `task_of`."""
+
+EPOCH = select(epoch.c.value).scalar_subquery().label("epoch")
+"""A column that holds the database's epoch, for `owner_of`."""
 
 RECURRENCE_COLUMNS = tuple(
     series_table.c[name].label(f"series_{name}")

@@ -14,7 +14,7 @@ from event_contracts.series import SeriesSnapshot
 from event_contracts.tasks import TaskSnapshot
 from event_contracts.values import Actor, ActorKind, Channel
 from task_api.adapters.postgres.database import storage_errors
-from task_api.adapters.postgres.rows import REMINDERS, reminder_of, series_of, task_of
+from task_api.adapters.postgres.rows import REMINDERS, Row, reminder_of, series_of, task_of
 from task_api.adapters.postgres.tables import epoch, series, task_reminders, tasks, users
 from task_api.application import announce
 from task_api.application.ports import Owner
@@ -26,9 +26,8 @@ ASKED_FOR = Actor(kind=ActorKind.SERVICE, id="task-api")
 
 _EPOCH = epoch.c.value.label("epoch")
 _OWNER = tuple(users.c[name].label(f"owner_{name}") for name in ("timezone", "day_start", "default_reminder"))
-_TASKS = (
-    select(tasks, REMINDERS, *_OWNER, series.c.version.label("series_version"))
-    .select_from(tasks.join(users, users.c.id == tasks.c.user_id).outerjoin(series, series.c.id == tasks.c.series_id))
+_TASKS = select(tasks, REMINDERS, *_OWNER, series.c.version.label("series_version")).select_from(
+    tasks.join(users, users.c.id == tasks.c.user_id).outerjoin(series, series.c.id == tasks.c.series_id)
 )
 _TIP = (
     select(*(column.label(f"tip_{column.name}") for column in tasks.c))
@@ -40,7 +39,7 @@ _TIP = (
 _SERIES = select(series, *_TIP.c).select_from(series.outerjoin(_TIP, true()))
 
 
-def with_reminders(row: Mapping[str, Any]) -> Task:
+def with_reminders(row: Row) -> Task:
     """Give the task of a `tasks` row that the REMINDERS column came along with."""
     return task_of(row, tuple(reminder_of(item) for item in orjson.loads(row["reminders"])))
 
@@ -63,7 +62,9 @@ class PostgresSnapshots:
 
     async def series(self, series_id: UUID) -> SeriesSnapshot | None:
         """Read a series with its tip."""
-        rows = await self._rows(_SERIES.add_columns(_EPOCH).join(epoch, true()).where(series.c.id == series_id))
+        rows = await self._rows(
+            _SERIES.add_columns(_EPOCH).join(epoch, true()).where(series.c.id == series_id)
+        )
         return _series_snapshot(rows[0]) if rows else None
 
     async def contact(self, user_id: UUID) -> Contact | None:
@@ -71,7 +72,9 @@ class PostgresSnapshots:
         columns = (users.c.id, users.c.email, users.c.first_name, users.c.locale, users.c.timezone)
         for row in await self._rows(select(*columns).where(users.c.id == user_id)):
             channels = (Channel.INBOX, Channel.EMAIL)
-            return Contact(row["id"], row["email"], row["first_name"], row["locale"], row["timezone"], channels)
+            return Contact(
+                row["id"], row["email"], row["first_name"], row["locale"], row["timezone"], channels
+            )
         return None
 
     async def tasks(self, after: UUID | None, limit: int) -> Page[TaskSnapshot]:
@@ -114,7 +117,7 @@ def _continuation(rows: list[Mapping[str, Any]], limit: int) -> UUID | None:
     return rows[-1]["id"] if len(rows) == limit else None
 
 
-def _task_snapshot(row: Mapping[str, Any]) -> TaskSnapshot:
+def _task_snapshot(row: Row) -> TaskSnapshot:
     owner = Owner(
         row["user_id"],
         row["owner_timezone"],
@@ -125,7 +128,7 @@ def _task_snapshot(row: Mapping[str, Any]) -> TaskSnapshot:
     return announce.task_snapshot(with_reminders(row), owner, row["series_version"], ASKED_FOR)
 
 
-def _series_snapshot(row: Mapping[str, Any]) -> SeriesSnapshot:
+def _series_snapshot(row: Row) -> SeriesSnapshot:
     tip = {name.removeprefix("tip_"): value for name, value in row.items() if name.startswith("tip_")}
     newest = None if tip["id"] is None else task_of(tip)
     return announce.series_snapshot(series_of(row), newest, row["epoch"], ASKED_FOR)

@@ -21,6 +21,7 @@ from event_contracts.tasks import DESCRIPTION_MAX, TAGS_MAX, TITLE_MAX, Reminder
 from event_contracts.values import UtcInstant
 
 METADATA_MAX_BYTES = 16 * 1024
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _TAG_MAX = 50
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
 _DURATION = re.compile(
@@ -100,10 +101,13 @@ Offset = Annotated[ReminderOffset, BeforeValidator(_iso_duration), Field(example
 
 
 def _small(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    encoded = orjson.dumps(value)
+    try:
+        encoded = orjson.dumps(value)
+    except TypeError as error:
+        raise ValueError(f"cannot be kept as JSON: {error}") from error
     if len(encoded) > METADATA_MAX_BYTES:
         raise ValueError(f"is larger than {METADATA_MAX_BYTES // 1024} KiB as JSON")
-    if b"\\u0000" in encoded:
+    if _NUL.search(encoded):
         raise ValueError("holds a NUL character")
     return value
 

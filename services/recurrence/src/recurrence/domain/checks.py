@@ -1,0 +1,21 @@
+"""What the hourly repair looks after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+CHECK_AFTER = timedelta(minutes=2)
+"""A successor is there within a second; what is not there after this is looked at by the next sweep."""
+CHECK_AGAIN_AFTER = timedelta(minutes=45)
+"""Less than the hour between two sweeps, so that each of them asks again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The instance `predecessor_task_id`, closed with its version `closed_version`, is to have a successor."""
+
+    series_id: UUID
+    predecessor_task_id: UUID
+    closed_version: int

@@ -1,0 +1,16 @@
+"""The hourly tick of the cron binding `recurrence-cron`."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from recurrence.application.repair import Repair
+from service_kit.cron import on_cron
+from service_kit.settings import ServiceSettings
+
+BINDING = "recurrence-cron"
+
+
+def install_cron(app: FastAPI, settings: ServiceSettings, repair: Repair) -> None:
+    """Sweep at each tick; every replica does, and they share what is due."""
+    on_cron(app, settings, BINDING, repair.sweep)

@@ -1,0 +1,196 @@
+"""A task is made: the answer, the rows and the event say the same."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+
+DAILY = {"rrule": "FREQ=DAILY"}
+
+
+async def test_the_least_that_a_task_needs(ada: Any) -> None:
+    answer = await ada.call("POST", "/api/v1/tasks", 201, json={"title": " Water the plants "})
+    task = answer.json()
+    assert answer.headers["location"] == f"/api/v1/tasks/{task['id']}"
+    assert answer.headers["etag"] == '"1"'
+    assert UUID(task["id"]).version == 7
+    assert task == {
+        "id": task["id"],
+        "number": 1,
+        "title": "Water the plants",
+        "description": None,
+        "status": "pending",
+        "completed": False,
+        "priority": "medium",
+        "tags": [],
+        "due_at": None,
+        "due_date": None,
+        "timezone": "Europe/Berlin",
+        "completed_at": None,
+        "created_at": "2026-01-05T09:00:00Z",
+        "updated_at": "2026-01-05T09:00:00Z",
+        "version": 1,
+        "metadata": {},
+        "reminders": [],
+        "recurrence": None,
+    }
+    read = await ada.call("GET", answer.headers["location"], 200)
+    assert (read.json(), read.headers["etag"]) == (task, '"1"')
+
+
+async def test_everything_that_a_task_can_have(ada: Any) -> None:
+    task = await ada.create(
+        description="All of them.",
+        status="in_progress",
+        priority="urgent",
+        tags=["home", "garden"],
+        due_at="2026-02-01T12:00:00+02:00",
+        timezone="America/New_York",
+        metadata={"room": {"number": 7}, "list": [1, None, "\u00e9"]},
+        reminders=[{"offset": "P1D", "channels": ["email", "inbox"]}, {"at": "2026-01-31T00:00:00Z"}],
+        recurrence={"rrule": "rrule:interval=2;freq=monthly", "month_end": "skip", "pile_up": "allow"},
+    )
+    assert task["due_at"] == "2026-02-01T10:00:00Z"
+    first, second = task["reminders"]
+    assert (first["offset"], first["channels"]) == ("P1D", ["email", "inbox"])
+    assert second == {"id": second["id"], "at": "2026-01-31T00:00:00Z"}
+    assert task["recurrence"] == {
+        "rrule": "FREQ=MONTHLY;INTERVAL=2",
+        "anchor": "schedule",
+        "month_end": "skip",
+        "overdue": "next_future",
+        "dst_gap": "forward",
+        "pile_up": "allow",
+    }
+    assert task["occurrence_key"] == "2026-02-01T05:00:00"
+    assert (await ada.call("GET", f"/api/v1/tasks/{task['id']}", 200)).json() == task
+
+
+async def test_what_is_committed_and_told(ada: Any, rows: Any) -> None:
+    task = await ada.create(due_date="2026-01-06", reminders=[{"offset": "PT30M"}], recurrence=DAILY)
+    told = await rows(
+        "SELECT id, topic, key, event FROM outbox WHERE key IN (:task, :series) ORDER BY topic DESC",
+        task=task["id"],
+        series=task["series_id"],
+    )
+    assert [(row["topic"], row["key"]) for row in told] == [
+        ("task-created", task["id"]),
+        ("series-updated", task["series_id"]),
+    ]
+    created, updated = (orjson.loads(row["event"]) for row in told)
+    assert created["id"] == str(told[0]["id"])
+    assert (created["source"], created["type"], created["subject"]) == (
+        "/task-api",
+        "task.created.v1",
+        task["id"],
+    )
+    assert created["traceid"] == created["traceparent"] is not None
+    snapshot = created["data"]
+    assert (snapshot["number"], snapshot["version"], snapshot["epoch"]) == (task["number"], 1, 1)
+    assert (snapshot["due_date"], snapshot["day_start"], snapshot["timezone"]) == (
+        "2026-01-06",
+        "09:00",
+        "Europe/Berlin",
+    )
+    assert (snapshot["occurrence_key"], snapshot["series_version"]) == ("2026-01-06", 1)
+    assert snapshot["reminders"][0]["set_at"] == "2026-01-05T09:00:00Z"
+    assert snapshot["actor"] == {"kind": "user", "id": str(ada.id)}
+    series = updated["data"]
+    assert (series["start"], series["rrule"], series["version"]) == ("2026-01-06", "FREQ=DAILY", 1)
+    assert series["tip"] == {
+        "task_id": task["id"],
+        "version": 1,
+        "occurrence_key": "2026-01-06",
+        "is_open": True,
+        "closed_by": None,
+        "closed_at": None,
+        "closed_version": None,
+    }
+    for table in ("task_history", "task_activity"):
+        (row,) = await rows(f"SELECT id FROM {table} WHERE task_id = :id", id=task["id"])
+        assert row["id"] == told[0]["id"]
+
+
+async def test_text_that_looks_like_the_events_own(ada: Any, rows: Any) -> None:
+    await ada.create()
+    title = ',"number":1,"version":1'
+    task = await ada.create(title, description='{"number":1,', tags=['"number":1,'])
+    (row,) = await rows("SELECT event FROM outbox WHERE key = :id", id=task["id"])
+    snapshot = orjson.loads(row["event"])["data"]
+    assert (snapshot["number"], snapshot["title"], snapshot["version"]) == (2, title, 1)
+
+
+async def test_numbers_are_each_persons_and_without_gaps(ada: Any, bob: Any) -> None:
+    made = await asyncio.gather(*(ada.create() for _ in range(20)), bob.create())
+    assert sorted(task["number"] for task in made[:20]) == list(range(1, 21))
+    assert made[20]["number"] == 1
+
+
+async def test_a_due_in_the_past_must_be_meant(ada: Any) -> None:
+    for field, value in (("due_at", "2026-01-05T08:59:59Z"), ("due_date", "2026-01-04")):
+        body = {"title": "Water the plants", field: value}
+        problem = (await ada.call("POST", "/api/v1/tasks", 422, json=body)).json()
+        assert (problem["error_code"], problem["errors"][0]["field"]) == ("due_in_past", field)
+        await ada.call("POST", "/api/v1/tasks?allow_past=true", 201, json=body)
+    await ada.create(due_date="2026-01-05")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"reminders": [{"offset": "PT5M"}]}, "reminders.0.offset"),
+        ({"recurrence": DAILY}, "recurrence"),
+        ({"recurrence": {"rrule": "FREQ=DAILY;BYDAY=9MO"}, "due_date": "2026-01-06"}, "recurrence.rrule"),
+        ({"recurrence": {"rrule": "FREQ=HOURLY"}, "due_date": "2026-01-06"}, "recurrence.rrule"),
+        ({"due_date": "2026-01-06", "due_at": "2026-01-06T10:00:00Z"}, "body"),
+        ({"colour": "red"}, "colour"),
+        ({"version": 7}, "version"),
+        ({"priority": None}, "priority"),
+    ],
+)
+async def test_what_does_not_go_together(ada: Any, rows: Any, fields: dict[str, Any], field: str) -> None:
+    answer = await ada.call("POST", "/api/v1/tasks", 422, json={"title": "Water the plants", **fields})
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert await rows("SELECT 1 FROM tasks WHERE user_id = :id", id=ada.id) == []
+
+
+async def test_the_persons_default_reminder(ada: Any) -> None:
+    await ada.call("PATCH", "/api/v1/users/me", 200, json={"default_reminder": "PT15M"})
+    assert [r["offset"] for r in (await ada.create(due_date="2026-01-06"))["reminders"]] == ["PT15M"]
+    assert (await ada.create(due_date="2026-01-06", reminders=[]))["reminders"] == []
+    assert (await ada.create())["reminders"] == []
+
+
+async def test_settings_that_change_while_a_task_is_made(ada: Any, app: Any, engine: Any, rows: Any) -> None:
+    """The owner is read before the write; the write notices and reads again."""
+    from sqlalchemy import event
+
+    changed = []
+
+    def change(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if "last_task_number = last_task_number + 1" in statement and not changed:
+            changed.append(statement)
+            cursor.execute(f"UPDATE users SET timezone = 'Asia/Tokyo' WHERE id = '{ada.id}'")
+
+    event.listen(engine.sync_engine, "before_cursor_execute", change)
+    try:
+        task = await ada.create(due_date="2026-01-06")
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", change)
+    assert changed
+    assert task["timezone"] == "Asia/Tokyo"
+    assert len(await rows("SELECT 1 FROM outbox WHERE key = :id", id=task["id"])) == 1
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"", b"\xff"])
+async def test_bodies_that_are_none(ada: Any, body: bytes) -> None:
+    answer = await ada.call(
+        "POST", "/api/v1/tasks", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code in (400, 422)
+    assert answer.headers["content-type"] == "application/problem+json"

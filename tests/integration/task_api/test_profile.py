@@ -1,0 +1,88 @@
+"""The profile, and what a new zone or start of the day does to tasks that have a date alone."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+
+async def change(person: Any, expect: int = 200, **fields: Any) -> dict[str, Any]:
+    body: dict[str, Any] = (await person.call("PATCH", "/api/v1/users/me", expect, json=fields)).json()
+    return body
+
+
+async def newest(rows: Any, key: str) -> dict[str, Any]:
+    found = await rows("SELECT event FROM outbox WHERE key = :key", key=key)
+    told: list[dict[str, Any]] = [orjson.loads(row["event"])["data"] for row in found]
+    return max(told, key=lambda data: data["version"])
+
+
+async def test_fields_are_merged(ada: Any) -> None:
+    after = await change(ada, first_name="Ada", locale="de-DE", default_reminder="P1D")
+    assert (after["first_name"], after["locale"], after["default_reminder"]) == ("Ada", "de-DE", "P1D")
+    after = await change(ada, first_name=None, default_reminder=None)
+    assert (after["first_name"], after["default_reminder"], after["locale"]) == (None, None, "de-DE")
+    assert (await ada.call("GET", "/api/v1/users/me", 200)).json() == after
+
+
+async def test_another_address(ada: Any, bob: Any, http: Any) -> None:
+    assert (await change(ada, 409, email=bob.email.upper()))["error_code"] == "email_taken"
+    mine = f"new.{ada.email}"
+    assert (await change(ada, email=mine))["email"] == mine
+    body = {"email": mine.upper(), "password": "correct horse battery"}
+    assert (await http.post("/api/v1/auth/login", json=body)).status_code == 200
+
+
+async def test_what_cannot_be_changed(ada: Any) -> None:
+    for fields in ({"id": "x"}, {"role": "admin"}, {"timezone": "Mars/Olympus"}, {"email": None}):
+        await change(ada, 422, **fields)
+
+
+async def test_a_new_start_of_the_day_moves_open_all_day_tasks(ada: Any, rows: Any, clock: Any) -> None:
+    all_day = await ada.create(due_date="2026-01-06", reminders=[{"offset": "PT30M"}])
+    timed = await ada.create(due_at="2026-01-06T10:00:00Z", reminders=[{"offset": "PT30M"}])
+    done = await ada.create(due_date="2026-01-06")
+    await ada.call("POST", f"/api/v1/tasks/{done['id']}/complete", 200)
+    clock.advance(timedelta(minutes=5))
+    await change(ada, day_start="07:30")
+    told = await newest(rows, all_day["id"])
+    assert (told["version"], told["day_start"]) == (2, "07:30")
+    assert told["reminders"][0]["set_at"] == "2026-01-05T09:05:00Z"
+    assert (await newest(rows, timed["id"]))["version"] == 1
+    assert (await newest(rows, done["id"]))["version"] == 2
+    await change(ada, day_start="07:30", first_name="Ada")
+    assert (await newest(rows, all_day["id"]))["version"] == 2
+
+
+async def test_a_new_zone_takes_along_what_was_in_the_old_one(ada: Any, rows: Any) -> None:
+    here = await ada.create(due_date="2026-01-06", recurrence={"rrule": "FREQ=DAILY"})
+    there = await ada.create(due_date="2026-01-06", timezone="Asia/Tokyo", recurrence={"rrule": "FREQ=DAILY"})
+    timed = await ada.create(due_at="2026-01-06T10:00:00Z", recurrence={"rrule": "FREQ=DAILY"})
+    await change(ada, timezone="America/New_York")
+    moved = await newest(rows, here["id"])
+    assert (moved["timezone"], moved["version"], moved["series_version"]) == ("America/New_York", 2, 2)
+    assert moved["changes"] == {"timezone": {"old": "Europe/Berlin", "new": "America/New_York"}}
+    series = await newest(rows, here["series_id"])
+    assert (series["timezone"], series["version"], series["tip"]["version"]) == ("America/New_York", 2, 2)
+    assert (await newest(rows, there["id"]))["version"] == 1
+    for untouched in (there, timed):
+        assert (await newest(rows, untouched["series_id"]))["version"] == 1
+    assert (await ada.create(due_date="2026-01-06"))["timezone"] == "America/New_York"
+
+
+@pytest.mark.parametrize("fields", [{"timezone": "Asia/Tokyo"}, {"day_start": "06:00"}])
+async def test_tasks_made_meanwhile_are_of_one_mind_with_the_profile(
+    ada: Any, rows: Any, fields: dict[str, str]
+) -> None:
+    made = await asyncio.gather(
+        *(ada.create(due_date="2026-01-06") for _ in range(8)),
+        change(ada, **fields),
+        *(ada.create(due_date="2026-01-06") for _ in range(8)),
+    )
+    for task in (*made[:8], *made[9:]):
+        told = await newest(rows, task["id"])
+        assert fields.items() <= told.items()
