@@ -13,6 +13,7 @@ import secrets
 import statistics
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -37,6 +38,10 @@ def _summary(name: str, seconds: list[float]) -> dict[str, Any]:
         f"{name:<28} n={row['n']:<5} p50 {row['p50_ms']:>7} ms   p95 {row['p95_ms']:>7} ms   max {row['max_ms']:>7} ms"
     )
     return row
+
+
+def _is_of_task(task_id: str, data: dict[str, Any]) -> bool:
+    return bool(data["task_id"] == task_id)
 
 
 async def _measure(instance: Instance, tasks: int, pace: float) -> list[dict[str, Any]]:
@@ -70,11 +75,10 @@ async def _measure(instance: Instance, tasks: int, pace: float) -> list[dict[str
             await beat
         handled, late = [], []
         for task_id, committed in answered.items():
-            scheduled, _ = await bus.event(
-                "reminder-scheduled", lambda data, wanted=task_id: data["task_id"] == wanted
-            )
+            of_task = partial(_is_of_task, task_id)
+            scheduled, _ = await bus.event("reminder-scheduled", of_task)
             handled.append(max(0.0, datetime.fromisoformat(scheduled["time"]).timestamp() - committed))
-            due, _ = await bus.event("reminder-due", lambda data, wanted=task_id: data["task_id"] == wanted)
+            due, _ = await bus.event("reminder-due", of_task)
             fired = datetime.fromisoformat(due["data"]["fired_at"]) - datetime.fromisoformat(
                 due["data"]["fire_at"]
             )

@@ -8,12 +8,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from notifier.settings import NotifierSettings
 from recurrence.settings import RecurrenceSettings
 from reminders.settings import RemindersSettings
-from task_api.settings import TaskApiSettings
-
-from notifier.settings import NotifierSettings
 from service_kit.settings import ServiceSettings, SettingDoc, describe_settings
+from task_api.settings import Settings as TaskApiSettings
 
 ROOT = Path(__file__).parents[1]
 SERVICES: tuple[tuple[str, type[ServiceSettings]], ...] = (
@@ -22,6 +21,13 @@ SERVICES: tuple[tuple[str, type[ServiceSettings]], ...] = (
     ("recurrence", RecurrenceSettings),
     ("notifier", NotifierSettings),
 )
+_INTRODUCTION = """# Configuration
+
+Every service reads its settings from the environment and from nowhere else. A value that is missing or wrong stops the
+start with a sentence that says what to set. This page is written by `make settings-docs`.
+
+## Every service
+"""
 _OWN_DEFAULTS = {"SERVICE_NAME", "APP_PORT"}
 
 
@@ -45,8 +51,7 @@ def configuration() -> str:
     """The text of docs/configuration.md."""
     head = "| variable | what it is | type | default | example |\n| --- | --- | --- | --- | --- |"
     parts = [
-        _HEAD stops the start with a sentence that says what to set. This page is written by"
-        " `make settings-docs`.\n\n## Every service\n",
+        _INTRODUCTION,
         "\n".join([head, *(_row(doc) for doc in _shared())]),
     ]
     for name, settings in SERVICES:
@@ -61,10 +66,8 @@ def _assignment(doc: SettingDoc) -> str:
 
 
 def env_example() -> str:
-    """The text of .env.example: what must be set stands open and empty where it is secret, the rest is commented out."""
-    blocks = [
-        "# Written by `make settings-docs`. The native stack sets all of this by itself.\n\n# --- every service\n"
-    ]
+    """The text of .env.example: what must be set stands open, empty where it is secret; the rest is commented out."""
+    blocks = ["# Written by `make settings-docs`. The native stack sets all of it.\n\n# --- every service\n"]
     blocks += [_assignment(doc) for doc in _shared()]
     for name, settings in SERVICES:
         blocks.append(f"\n# --- {name}\n")

@@ -59,6 +59,13 @@ async def _played_out(person: Person) -> tuple[Json, Json]:
         lambda seen: wanted <= set(seen) and seen.count("notification_delivered") >= 2,
         what=f"{wanted} and both deliveries in the activity",
     )
+
+    async def successor_kinds() -> list[str]:
+        return [entry["kind"] for entry in await person.activity(successor["id"])]
+
+    await eventually(
+        successor_kinds, lambda seen: "reminder_scheduled" in seen, what="the successor's own reminder"
+    )
     return task, successor
 
 

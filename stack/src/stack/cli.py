@@ -106,7 +106,7 @@ def demo(instance: Name = DEFAULT_INSTANCE) -> None:
 
     stack = _stack(instance)
     if not stack.is_running("task-api"):
-        raise StackError(f"Instance {instance} is not up: start it with `make up`, or `stack up --instance {instance}`.")
+        raise StackError(f"Instance {instance} is not up: start it with `stack up --instance {instance}`.")
     asyncio.run(play(stack))
 
 
