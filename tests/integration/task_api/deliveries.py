@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,21 @@ Json = dict[str, Any]
 def stamp(moment: datetime) -> str:
     """An instant as it is written on the wire."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+async def until_waiting(rows: Rows, count: int) -> None:
+    """Return when `count` connections to this database wait for a lock. Raises TimeoutError after 10 s."""
+    async with asyncio.timeout(10):
+        while await _waiting(rows) < count:  # noqa: ASYNC110 - the database tells nobody who waits
+            await asyncio.sleep(0.01)
+
+
+async def _waiting(rows: Rows) -> int:
+    (found,) = await rows(
+        "SELECT count(*) AS waiting FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return int(found["waiting"])
 
 
 @dataclass(frozen=True)

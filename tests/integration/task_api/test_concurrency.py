@@ -73,7 +73,9 @@ async def test_completed_many_times_at_once_is_completed_once(ada: Any, rows: An
 
 async def test_opposite_wishes_at_once_leave_no_half(ada: Any, rows: Any) -> None:
     task = await ada.create(due_date="2026-01-06", recurrence={"rrule": "FREQ=DAILY"})
-    wishes = [("POST", "/complete", {"completed": number % 2 == 0}) for number in range(8)]
+    wishes: list[tuple[str, str, dict[str, Any] | None]] = [
+        ("POST", "/complete", {"completed": number % 2 == 0}) for number in range(8)
+    ]
     wishes += [("POST", "/skip", None), ("PATCH", "", {"status": "archived"}), ("PATCH", "", {"title": "x"})]
     answers = await asyncio.gather(
         *(ada.call(method, path(task) + route, json=body) for method, route, body in wishes)

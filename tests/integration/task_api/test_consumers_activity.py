@@ -12,8 +12,19 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.integration.task_api.conftest import Person, Rows
-from tests.integration.task_api.deliveries import Delivery, Json, Weekly, delivered, due, read, scheduled, stamp
+from tests.integration.task_api.deliveries import (
+    Delivery,
+    Json,
+    Weekly,
+    delivered,
+    due,
+    read,
+    scheduled,
+    stamp,
+    until_waiting,
+)
 
+from event_contracts.topics import TASK_API, consumed_by
 from task_api.app import build
 from task_api.settings import Settings
 
@@ -123,23 +134,15 @@ async def test_two_plans_at_the_same_moment_leave_the_newer(
         deliveries = []
         for waiting, event in enumerate((newer, older), 1):
             deliveries.append(asyncio.ensure_future(event.to(http)))
-            async with asyncio.timeout(10):
-                while await _waiting(rows) < waiting:
-                    await asyncio.sleep(0.01)
+            await until_waiting(rows, waiting)
         await holder.rollback()
         assert await asyncio.gather(*deliveries) == ["SUCCESS", "SUCCESS"]
     assert (await _reminder(rows, task))["scheduled_for"] == LATER
 
 
-async def _waiting(rows: Rows) -> int:
-    (found,) = await rows(
-        "SELECT count(*) AS waiting FROM pg_stat_activity "
-        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    return int(found["waiting"])
-
-
-async def test_what_was_read_is_kept_with_its_first_time(ada: Person, rows: Rows, http: httpx.AsyncClient) -> None:
+async def test_what_was_read_is_kept_with_its_first_time(
+    ada: Person, rows: Rows, http: httpx.AsyncClient
+) -> None:
     one, two = uuid4(), uuid4()
     assert await read(str(ada.id), one).to(http) == "SUCCESS"
     assert await read(str(ada.id), one, two, two, at="2026-01-05T11:00:00Z").to(http) == "SUCCESS"
@@ -150,7 +153,9 @@ async def test_what_was_read_is_kept_with_its_first_time(ada: Person, rows: Rows
     }
 
 
-async def test_unknown_tasks_and_people_are_no_error(ada: Person, rows: Rows, http: httpx.AsyncClient) -> None:
+async def test_unknown_tasks_and_people_are_no_error(
+    ada: Person, rows: Rows, http: httpx.AsyncClient
+) -> None:
     task = await _task(ada)
     gone = {**task, "id": str(uuid4())}
     user = str(ada.id)
@@ -175,14 +180,18 @@ async def test_another_persons_task_takes_no_line(
     assert (reminder["scheduled_for"], reminder["fired_for"]) == (None, None)
 
 
-async def test_a_reminder_of_another_task_is_not_marked(ada: Person, rows: Rows, http: httpx.AsyncClient) -> None:
+async def test_a_reminder_of_another_task_is_not_marked(
+    ada: Person, rows: Rows, http: httpx.AsyncClient
+) -> None:
     task, other = await _task(ada), await _task(ada)
     crossed = {**task, "reminders": other["reminders"]}
     assert await due(crossed, FIRST, timedelta(), str(ada.id)).to(http) == "SUCCESS"
     assert (await _reminder(rows, other))["fired_for"] is None
 
 
-async def test_all_of_it_twice_and_backwards_changes_nothing(ada: Person, rows: Rows, http: httpx.AsyncClient) -> None:
+async def test_all_of_it_twice_and_backwards_changes_nothing(
+    ada: Person, rows: Rows, http: httpx.AsyncClient
+) -> None:
     user = str(ada.id)
     weekly = Weekly(ada, rows, http)
     task = await weekly.begin()
@@ -242,18 +251,20 @@ async def test_what_does_not_parse_is_dropped(http: httpx.AsyncClient) -> None:
         assert answer.json() == {"status": "DROP"}
 
 
-async def test_an_id_that_is_no_uuid_is_once_all_the_same(ada: Person, rows: Rows, http: httpx.AsyncClient) -> None:
+async def test_an_id_that_is_no_uuid_is_once_all_the_same(
+    ada: Person, rows: Rows, http: httpx.AsyncClient
+) -> None:
     task = await _task(ada)
     body: dict[str, Any] = {**scheduled(task, FIRST, user_id=str(ada.id)).body, "id": "reminder 7"}
     for _ in range(2):
-        answer = await http.post("/events/reminder-scheduled", json=body, headers={"dapr-api-token": "app-token"})
+        answer = await http.post(
+            "/events/reminder-scheduled", json=body, headers={"dapr-api-token": "app-token"}
+        )
         assert answer.json() == {"status": "SUCCESS"}
     assert len(await _told(rows, task, "reminder_scheduled")) == 1
 
 
 async def test_the_subscriptions_are_what_the_registry_says(http: httpx.AsyncClient) -> None:
-    from event_contracts.topics import TASK_API, consumed_by
-
     answer = await http.get("/dapr/subscribe", headers={"dapr-api-token": "app-token"})
     subscribed = {item["topic"]: item for item in answer.json()}
     assert set(subscribed) == {topic.name for topic in consumed_by(TASK_API)}

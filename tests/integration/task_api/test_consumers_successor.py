@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.integration.task_api.conftest import Person, Rows
-from tests.integration.task_api.deliveries import Delivery, Json, Weekly
+from tests.integration.task_api.deliveries import Delivery, Json, Weekly, until_waiting
 
 from service_kit.testing.fakes import ManualClock
 from task_api.application.insert_successor import KEY_CONFLICTS
@@ -25,11 +25,15 @@ def weekly(ada: Person, rows: Rows, http: httpx.AsyncClient) -> Weekly:
 
 
 async def _activity(rows: Rows, task_id: Any) -> list[Json]:
-    return await rows("SELECT * FROM task_activity WHERE task_id = :id ORDER BY at, id", id=UUID(str(task_id)))
+    return await rows(
+        "SELECT * FROM task_activity WHERE task_id = :id ORDER BY at, id", id=UUID(str(task_id))
+    )
 
 
 async def _events(rows: Rows, key: Any) -> list[Json]:
-    found = await rows("SELECT topic, event FROM outbox WHERE key = :key ORDER BY created_at, id", key=str(key))
+    found = await rows(
+        "SELECT topic, event FROM outbox WHERE key = :key ORDER BY created_at, id", key=str(key)
+    )
     return [{"topic": row["topic"], **json.loads(bytes(row["event"]))} for row in found]
 
 
@@ -66,7 +70,9 @@ async def test_a_completion_gets_its_successor(weekly: Weekly, rows: Rows, clock
     assert absolute["at"] == "2026-01-18T17:00:00Z", "shifted by the week that due moved"
     assert before["reminder_id"] not in {reminder["id"] for reminder in first["reminders"]}
     assert {datetime.fromisoformat(one["set_at"]) for one in (before, absolute)} == {at}
-    assert [one["topic"] for one in await _events(rows, first["series_id"])] == ["series-updated"], "from the start only"
+    assert [one["topic"] for one in await _events(rows, first["series_id"])] == ["series-updated"], (
+        "from the start only"
+    )
 
 
 async def test_both_tasks_say_why(weekly: Weekly, rows: Rows) -> None:
@@ -77,7 +83,10 @@ async def test_both_tasks_say_why(weekly: Weekly, rows: Rows) -> None:
     _, successor = await weekly.chain(first)
     (told,) = [line for line in await _activity(rows, first["id"]) if line["kind"] == "occurrence_generated"]
     assert told["id"] == offer.id
-    assert told["detail"]["sentence"] == "The next occurrence is on 2026-01-19 at 09:00:00: Every week on Monday."
+    assert (
+        told["detail"]["sentence"]
+        == "The next occurrence is on 2026-01-19 at 09:00:00: Every week on Monday."
+    )
     assert told["detail"]["task_id"] == str(successor["id"])
     assert told["detail"]["number"] == successor["number"]
     (made,) = await _activity(rows, successor["id"])
@@ -101,23 +110,28 @@ async def test_the_same_offer_again_changes_nothing(weekly: Weekly, rows: Rows) 
     assert len(await weekly.chain(first)) == 2
 
 
-async def test_two_replicas_at_the_same_moment_make_one(weekly: Weekly, rows: Rows, engine: AsyncEngine) -> None:
+async def test_two_replicas_at_the_same_moment_make_one(
+    weekly: Weekly, rows: Rows, engine: AsyncEngine
+) -> None:
     first = await weekly.begin()
     await weekly.complete(first)
     offer = await weekly.offer(first)
     async with engine.connect() as holder:
         await holder.execute(text("SELECT FROM users WHERE id = :id FOR UPDATE"), {"id": weekly.person.id})
         deliveries = [asyncio.ensure_future(offer.to(weekly.http)) for _ in range(3)]
-        async with asyncio.timeout(10):
-            while await _waiting(rows) < 3:
-                await asyncio.sleep(0.01)
+        await until_waiting(rows, 3)
         await holder.rollback()
         assert await asyncio.gather(*deliveries) == ["SUCCESS"] * 3
     assert len(await weekly.chain(first)) == 2
-    assert len([line for line in await _activity(rows, first["id"]) if line["kind"] == "occurrence_generated"]) == 1
+    assert (
+        len([line for line in await _activity(rows, first["id"]) if line["kind"] == "occurrence_generated"])
+        == 1
+    )
 
 
-async def test_it_waits_for_a_reopen_that_is_under_way(weekly: Weekly, rows: Rows, engine: AsyncEngine) -> None:
+async def test_it_waits_for_a_reopen_that_is_under_way(
+    weekly: Weekly, rows: Rows, engine: AsyncEngine
+) -> None:
     """The series' row comes first for every status change, so the offer sees the reopened task, not the closed one."""
     first = await weekly.begin()
     await weekly.complete(first)
@@ -126,9 +140,7 @@ async def test_it_waits_for_a_reopen_that_is_under_way(weekly: Weekly, rows: Row
         series = {"id": UUID(first["series_id"])}
         await reopening.execute(text("SELECT FROM series WHERE id = :id FOR NO KEY UPDATE"), series)
         delivery = asyncio.ensure_future(offer.to(weekly.http))
-        async with asyncio.timeout(10):
-            while await _waiting(rows) < 1:
-                await asyncio.sleep(0.01)
+        await until_waiting(rows, 1)
         await reopening.execute(
             text(
                 "UPDATE tasks SET status = 'pending', completed_at = NULL, closed_by = NULL, closed_version = NULL, "
@@ -148,7 +160,9 @@ async def test_an_offer_for_an_earlier_completion_is_stale(weekly: Weekly, rows:
     await weekly.reopen(first)
     assert await stale.to(weekly.http) == "SUCCESS"
     assert len(await weekly.chain(first)) == 1
-    (told,) = [line for line in await _activity(rows, first["id"]) if line["kind"] == "occurrence_not_generated"]
+    (told,) = [
+        line for line in await _activity(rows, first["id"]) if line["kind"] == "occurrence_not_generated"
+    ]
     assert "opened again" in told["detail"]["sentence"]
 
     await weekly.complete(first)
@@ -169,7 +183,9 @@ async def test_an_offer_from_an_older_series_is_stale_and_a_newer_one_comes_agai
     assert await old.to(weekly.http) == "SUCCESS"
     assert await ahead.to(weekly.http) == "RETRY"
     assert len(await weekly.chain(first)) == 1
-    (told,) = [line for line in await _activity(rows, first["id"]) if line["kind"] == "occurrence_not_generated"]
+    (told,) = [
+        line for line in await _activity(rows, first["id"]) if line["kind"] == "occurrence_not_generated"
+    ]
     assert "series was changed" in told["detail"]["sentence"]
     assert await (await weekly.offer(first)).to(weekly.http) == "SUCCESS"
     assert len(await weekly.chain(first)) == 2
@@ -205,7 +221,9 @@ async def test_a_slot_that_is_given_up_has_a_successor(weekly: Weekly, act: str)
     assert [task["status"] for task in await weekly.chain(first)][1:] == ["pending"]
 
 
-async def test_a_withdrawn_successor_is_revived_with_new_key_due_and_fields(weekly: Weekly, rows: Rows) -> None:
+async def test_a_withdrawn_successor_is_revived_with_new_key_due_and_fields(
+    weekly: Weekly, rows: Rows
+) -> None:
     first = await weekly.begin(title="Old title")
     await weekly.complete(first)
     await (await weekly.offer(first)).to(weekly.http)
@@ -249,7 +267,9 @@ async def test_a_slot_of_another_predecessor_raises_the_alarm(
     assert KEY_CONFLICTS._value.get() == counted + 1
     assert [r.levelname for r in caplog.records if "successor_key_conflict" in r.message] == ["ERROR"]
     assert len(await weekly.chain(first)) == 3
-    (told,) = [line for line in await _activity(rows, first["id"]) if line["kind"] == "occurrence_not_generated"]
+    (told,) = [
+        line for line in await _activity(rows, first["id"]) if line["kind"] == "occurrence_not_generated"
+    ]
     assert "another occurrence" in told["detail"]["sentence"]
 
 
@@ -276,7 +296,9 @@ async def test_only_series_that_pile_up_may_follow_an_open_task(weekly: Weekly, 
     assert len(await weekly.chain(first)) == 2
 
 
-async def test_an_offer_for_somebody_elses_series_changes_nothing(weekly: Weekly, bob: Person, rows: Rows) -> None:
+async def test_an_offer_for_somebody_elses_series_changes_nothing(
+    weekly: Weekly, bob: Person, rows: Rows
+) -> None:
     first = await weekly.begin()
     await weekly.complete(first)
     assert await (await weekly.offer(first, user_id=str(bob.id))).to(weekly.http) == "SUCCESS"
@@ -293,7 +315,9 @@ async def test_an_all_day_series_moves_by_days(weekly: Weekly, rows: Rows) -> No
     _, successor = await weekly.chain(first)
     assert (str(successor["due_date"]), successor["due_at"]) == ("2026-04-03", None)
     (event,) = await _events(rows, successor["id"])
-    assert event["data"]["reminders"][0]["at"] == "2026-04-02T07:00:00Z", "the same hour on the wall, past the switch"
+    assert event["data"]["reminders"][0]["at"] == "2026-04-02T07:00:00Z", (
+        "the same hour on the wall, past the switch"
+    )
 
 
 async def test_offers_in_any_order_and_number_lead_to_the_same_chain(weekly: Weekly, rows: Rows) -> None:
@@ -316,14 +340,6 @@ async def test_offers_in_any_order_and_number_lead_to_the_same_chain(weekly: Wee
     keys = [one["occurrence_key"] for one in await weekly.chain(first)]
     assert keys == sorted(keys)
     assert len(keys) == 4
-
-
-async def _waiting(rows: Rows) -> int:
-    (found,) = await rows(
-        "SELECT count(*) AS waiting FROM pg_stat_activity "
-        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    return int(found["waiting"])
 
 
 async def _state(rows: Rows, person: Person) -> dict[str, list[Json]]:

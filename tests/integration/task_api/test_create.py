@@ -170,7 +170,7 @@ async def test_settings_that_change_while_a_task_is_made(ada: Any, app: Any, eng
     """The owner is read before the write; the write notices and reads again."""
     from sqlalchemy import event
 
-    changed = []
+    changed: list[str] = []
 
     def change(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
         if "last_task_number = last_task_number + 1" in statement and not changed:

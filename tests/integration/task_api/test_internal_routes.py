@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -43,9 +44,9 @@ def _statements(engine: AsyncEngine) -> Iterator[list[str]]:
 
 
 async def _published(rows: Rows, task_id: str) -> Json:
-    import json
-
-    found = await rows("SELECT event FROM outbox WHERE key = :key ORDER BY created_at DESC, id DESC", key=task_id)
+    found = await rows(
+        "SELECT event FROM outbox WHERE key = :key ORDER BY created_at DESC, id DESC", key=task_id
+    )
     data: Json = json.loads(bytes(found[0]["event"]))["data"]
     return data
 
@@ -89,7 +90,9 @@ async def test_a_series_reads_with_its_tip(ada: Person, rows: Rows, http: httpx.
     assert asked["tip"]["task_id"] == first["id"]
     assert asked["tip"]["is_open"] is True
     published = await _published(rows, first["series_id"])
-    assert {k: v for k, v in asked.items() if k != "actor"} == {k: v for k, v in published.items() if k != "actor"}
+    assert {k: v for k, v in asked.items() if k != "actor"} == {
+        k: v for k, v in published.items() if k != "actor"
+    }
     await weekly.complete(first)
     closed = (await _ask(http, f"/series/{first['series_id']}"))["tip"]
     assert (closed["is_open"], closed["closed_by"], closed["closed_version"]) == (False, "completed", 2)
@@ -156,7 +159,9 @@ async def test_pages_hold_the_open_tasks_with_reminders_or_a_series(
         TaskSnapshot.model_validate(item)
 
 
-async def test_pages_of_series_leave_out_those_that_ended(ada: Person, rows: Rows, http: httpx.AsyncClient) -> None:
+async def test_pages_of_series_leave_out_those_that_ended(
+    ada: Person, rows: Rows, http: httpx.AsyncClient
+) -> None:
     weekly = Weekly(ada, rows, http)
     going, ended = await weekly.begin(), await weekly.begin()
     await ada.call("DELETE", f"/api/v1/tasks/{ended['id']}?scope=series", 204)
@@ -177,7 +182,9 @@ async def test_an_empty_page_knows_the_epoch(http: httpx.AsyncClient) -> None:
         assert page["epoch"] >= 1
 
 
-@pytest.mark.parametrize("params", [{"kind": "users"}, {"kind": "tasks", "limit": 501}, {"kind": "tasks", "cursor": "x"}])
+@pytest.mark.parametrize(
+    "params", [{"kind": "users"}, {"kind": "tasks", "limit": 501}, {"kind": "tasks", "cursor": "x"}]
+)
 async def test_a_bad_question_is_a_422(http: httpx.AsyncClient, params: dict[str, Any]) -> None:
     await _ask(http, "/snapshot", 422, **params)
 
@@ -186,21 +193,28 @@ async def test_each_answer_is_one_query(
     ada: Person, rows: Rows, http: httpx.AsyncClient, engine: AsyncEngine
 ) -> None:
     task = await Weekly(ada, rows, http).begin(reminders=[{"offset": "PT30M"}] * 2)
-    for path, params in (
+    questions: tuple[tuple[str, Json], ...] = (
         ("/epoch", {}),
         (f"/tasks/{task['id']}", {}),
         (f"/series/{task['series_id']}", {}),
         (f"/users/{ada.id}/contact", {}),
         ("/snapshot", {"kind": "tasks"}),
         ("/snapshot", {"kind": "series"}),
-    ):
+    )
+    for path, params in questions:
         with _statements(engine) as statements:
             await _ask(http, path, **params)
         assert len(statements) == 1, path
 
 
 async def test_only_siblings_may_ask(ada: Person, http: httpx.AsyncClient) -> None:
-    paths = ("/epoch", f"/users/{ada.id}/contact", "/snapshot?kind=tasks", f"/tasks/{uuid4()}", "/tasks/seven")
+    paths = (
+        "/epoch",
+        f"/users/{ada.id}/contact",
+        "/snapshot?kind=tasks",
+        f"/tasks/{uuid4()}",
+        "/tasks/seven",
+    )
     callers: tuple[dict[str, str], ...] = (
         {},
         ada.headers,

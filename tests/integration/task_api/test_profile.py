@@ -76,7 +76,7 @@ async def test_a_new_zone_takes_along_what_was_in_the_old_one(ada: Any, rows: An
 
 @pytest.mark.parametrize("fields", [{"timezone": "Asia/Tokyo"}, {"day_start": "06:00"}])
 async def test_tasks_made_meanwhile_are_of_one_mind_with_the_profile(
-    ada: Any, rows: Any, fields: dict[str, str]
+    ada: Any, rows: Any, fields: dict[str, Any]
 ) -> None:
     made = await asyncio.gather(
         *(ada.create(due_date="2026-01-06") for _ in range(8)),

@@ -54,7 +54,9 @@ class PostgresTable:
         for engine in self._relay_engines:
             await engine.dispose()
 
-    async def add(self, topic: str = TOPICS[0], count: int = 1, size: int = 100, attempts: int = 0) -> list[UUID]:
+    async def add(
+        self, topic: str = TOPICS[0], count: int = 1, size: int = 100, attempts: int = 0
+    ) -> list[UUID]:
         ids = [uuid4() for _ in range(count)]
         waits = datetime.now(UTC) if attempts else None
         added = [
@@ -81,7 +83,9 @@ class PostgresTable:
             }
 
     async def make_due(self) -> None:
-        await self.run("UPDATE outbox SET next_attempt_at = clock_timestamp() WHERE next_attempt_at IS NOT NULL")
+        await self.run(
+            "UPDATE outbox SET next_attempt_at = clock_timestamp() WHERE next_attempt_at IS NOT NULL"
+        )
 
     async def run(self, sql: str) -> None:
         async with self._engine.begin() as connection:

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from service_kit.sidecar import Sidecar
+from task_api.__main__ import main
 from task_api.adapters.postgres.database import connect
 from task_api.app import build
 
@@ -31,23 +32,22 @@ def free_port() -> int:
         return port
 
 
-@asynccontextmanager
-async def served(
-    settings: Any, **more: str
-) -> AsyncIterator[tuple[httpx.AsyncClient, asyncio.subprocess.Process]]:
-    """The service on a port of its own, once it answers."""
-    port = free_port()
-    environment = {
+def environment_of(settings: Any) -> dict[str, str]:
+    return {
         "PATH": os.environ["PATH"],
-        "APP_PORT": str(port),
-        "DAPR_HTTP_PORT": str(free_port()),
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "REDIS_URL": settings.redis_url.get_secret_value(),
         "JWT_PRIVATE_KEYS": settings.jwt_private_keys.get_secret_value().replace("\n", "\\n"),
         "APP_API_TOKEN": "app-token",
         "DAPR_API_TOKEN": "dapr-token",
-        **more,
     }
+
+
+@asynccontextmanager
+async def served(settings: Any) -> AsyncIterator[tuple[httpx.AsyncClient, asyncio.subprocess.Process]]:
+    """The service on a port of its own, once it answers."""
+    port = free_port()
+    environment = environment_of(settings) | {"APP_PORT": str(port), "DAPR_HTTP_PORT": str(free_port())}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -104,27 +104,15 @@ async def test_the_whole_flow_by_a_real_server(settings: Any) -> None:
         assert b"Traceback" not in output
 
 
-@pytest.mark.parametrize(
-    ("missing", "sentence"),
-    [("JWT_PRIVATE_KEYS", b"JWT_PRIVATE_KEYS is not set"), ("DATABASE_URL", b"DATABASE_URL is not set")],
-)
-async def test_a_bad_start_is_one_sentence(settings: Any, missing: str, sentence: bytes) -> None:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "DATABASE_URL": settings.database_url.get_secret_value(),
-        "REDIS_URL": settings.redis_url.get_secret_value(),
-        "JWT_PRIVATE_KEYS": settings.jwt_private_keys.get_secret_value(),
-        "APP_API_TOKEN": "app-token",
-        "DAPR_API_TOKEN": "dapr-token",
-        missing: "",
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "task_api", env=environment, stderr=asyncio.subprocess.PIPE
-    )
-    _, error = await asyncio.wait_for(process.communicate(), 20)
-    assert process.returncode == 1
-    assert error.startswith(sentence)
-    assert error.count(b"\n") == 1
+@pytest.mark.parametrize("missing", ["JWT_PRIVATE_KEYS", "DATABASE_URL"])
+def test_a_bad_start_is_one_sentence(settings: Any, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment_of(settings).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv(missing)
+    monkeypatch.setattr("sys.argv", ["task_api"])
+    with pytest.raises(SystemExit, match=f"^{missing} is not set") as refused:
+        main()
+    assert "\n" not in str(refused.value)
 
 
 async def test_without_a_database_nothing_is_promised(settings: Any) -> None:
@@ -146,17 +134,21 @@ async def test_without_a_database_nothing_is_promised(settings: Any) -> None:
     await engine.dispose()
 
 
-async def test_a_task_that_stays_locked_is_not_waited_for_for_ever(
-    settings: Any, ada: Any, engine: Any, rows: Any
-) -> None:
+async def test_a_lock_is_not_waited_for_for_ever(settings: Any, ada: Any, engine: Any, redis: Any) -> None:
     task = await ada.create()
-    impatient = settings.database_url.get_secret_value()
-    async with engine.begin() as holder:
-        await holder.execute(text("SELECT 1 FROM tasks WHERE id = :id FOR UPDATE"), {"id": task["id"]})
-        await rows("ALTER DATABASE " + impatient.rsplit("/", 1)[1] + " SET work_mem = '4MB'")
-        answer = await ada.call("PATCH", f"/api/v1/tasks/{task['id']}", 503, json={"title": "x"})
-    assert answer.json()["error_code"] == "storage_unavailable"
-    await ada.call("PATCH", f"/api/v1/tasks/{task['id']}", 200, json={"title": "x"})
+    impatient = connect(settings.database_url.get_secret_value(), pool_size=2, lock_timeout="50ms")
+    sidecar = Sidecar(settings, transport=httpx.MockTransport(lambda _: httpx.Response(503)))
+    transport = httpx.ASGITransport(app=build(settings, engine=impatient, redis=redis, sidecar=sidecar))
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://task-api", headers=ada.headers
+    ) as client:
+        async with engine.begin() as holder:
+            await holder.execute(text("SELECT 1 FROM tasks WHERE id = :id FOR UPDATE"), {"id": task["id"]})
+            answer = await client.patch(f"/api/v1/tasks/{task['id']}", json={"title": "x"})
+        assert (answer.status_code, answer.json()["error_code"]) == (503, "storage_unavailable")
+        assert (await client.patch(f"/api/v1/tasks/{task['id']}", json={"title": "x"})).status_code == 200
+    await sidecar.aclose()
+    await impatient.dispose()
 
 
 async def test_connections_that_the_server_closed_are_made_anew(ada: Any, rows: Any, engine: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from event_contracts.series import Anchor, DstGap, MonthEnd, Overdue, RecurrencePolicies
 from event_contracts.values import parse_local
-from recurrence.domain.budget import Budget
+from recurrence.domain.budget import Budget, ExpansionBoundError
 from recurrence.domain.calendar_days import _days_in
 from recurrence.domain.grid import Grid
 from recurrence.domain.occurrences import occurrences
@@ -59,8 +60,8 @@ placed_days = _list(
     ),
 )
 month_days = _list("BYMONTHDAY", _some(1, 28) | _some(-28, -1))
-# Intervals that have no factor in common with 12: no month is left out for ever.
-intervals = st.sampled_from(("", ";INTERVAL=5", ";INTERVAL=7"))
+# Intervals that have no factor in common with 12 and 7: no month and no weekday is left out for ever.
+intervals = st.sampled_from(("", ";INTERVAL=5", ";INTERVAL=11"))
 week_starts = st.sampled_from(("", ";WKST=SU", ";WKST=WE"))
 months = st.just("") | _list("BYMONTH", _some(1, 12))
 hours = st.just("") | _list("BYHOUR", _some(0, 23, 3)) | _list("BYMINUTE", _some(0, 59, 2))
@@ -114,20 +115,26 @@ def any_series(draw: st.DrawFn, chosen: st.SearchStrategy[RecurrencePolicies] = 
     return Series.read(rule, text, draw(st.sampled_from(ZONES)), draw(chosen))
 
 
+def _slots(series: Series, floor: datetime, count: int) -> list[datetime]:
+    """The first `count` slots, or as many as the budget of one question allows."""
+    found: list[datetime] = []
+    with suppress(ExpansionBoundError):
+        found.extend(islice(Grid(series, Budget()).slots_from(floor), count))
+    return found
+
+
 @given(matching_rules, starts, ends)
 def test_without_policies_the_grid_is_dateutils(rule: str, start: datetime, end: str) -> None:
     series = Series.read(rule + end, start.isoformat(), "UTC", SKIP)
-    expected = [slot for slot in islice(rrulestr(rule + end, dtstart=start), 60) if slot.year < 2400]
-    assert list(islice(Grid(series, Budget()).slots_from(start), len(expected))) == expected
+    expected = list(islice(rrulestr(rule + end, dtstart=start), 20))
+    assert _slots(series, start, 20) == expected
 
 
-@given(matching_rules, starts, st.integers(0, 40))
+@given(matching_rules, starts, st.integers(0, 15))
 def test_a_grid_entered_in_the_middle_is_the_same_grid(rule: str, start: datetime, skipped: int) -> None:
     series = Series.read(rule, start.isoformat(), "UTC", SKIP)
-    slots = list(islice(Grid(series, Budget()).slots_from(start), skipped + 5))
-    assume(len(slots) > skipped)
-    middle = slots[skipped]
-    assert list(islice(Grid(series, Budget()).slots_from(middle), len(slots) - skipped)) == slots[skipped:]
+    slots = _slots(series, start, skipped + 5)
+    assert _slots(series, slots[skipped], 5) == slots[skipped:]
 
 
 @given(any_series())

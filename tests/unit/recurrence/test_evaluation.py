@@ -147,7 +147,7 @@ async def test_every_order_of_deliveries_ends_the_same(make_rig: Callable[[], Ri
     first = instance_of(series)
     done = closed(first, 2)
     history = [first, done, later(done, 3, title="Other")]
-    for order in itertools.permutations([*history, *history]):
+    for order in itertools.permutations([*history, first, done]):
         rig = make_rig()
         rig.task_api.knows(series)
         await rig.begin()
@@ -286,7 +286,7 @@ async def test_a_series_of_another_epoch_than_the_documents_waits(rig: Rig) -> N
 
 @pytest.mark.parametrize("landed", [False, True])
 @pytest.mark.parametrize("error", [StateConflict("409"), StateUnavailable("500")])
-@pytest.mark.parametrize("call", range(9))
+@pytest.mark.parametrize("call", range(6))
 async def test_whatever_call_of_the_store_fails_the_next_delivery_heals(
     make_rig: Callable[[], Rig], call: int, error: Exception, landed: bool
 ) -> None:
@@ -295,12 +295,16 @@ async def test_whatever_call_of_the_store_fails_the_next_delivery_heals(
     await rig.begin()
     failing = _FailingStore(rig, call, error, landed=landed)
     done = closed(instance_of(series), 2)
-    try:
-        await rig.evaluation.on_task(done)
-    except (DocumentWriteFailed, StateUnavailable, StateConflict):
-        assert failing.failed
-    await rig.evaluation.on_task(done)
+    for _ in range(3):  # as often as it is delivered until a delivery succeeds
+        try:
+            await rig.evaluation.on_task(done)
+        except (DocumentWriteFailed, StateUnavailable, StateConflict):
+            assert failing.failed
+        else:
+            break
+    failing.is_armed = False
     assert set(rig.publisher.keys) == {NEXT_MONDAY}
+    assert await rig.index.depth() == 1
     assert await _stored(rig, done.task_id, series) == 2
 
 
@@ -309,6 +313,7 @@ class _FailingStore:
 
     def __init__(self, rig: Rig, call: int, error: Exception, *, landed: bool) -> None:
         self.failed = False
+        self.is_armed = True
         left = itertools.count(call, -1)
         store = rig.store
         for name in ("get", "get_many", "create", "replace"):
@@ -316,7 +321,7 @@ class _FailingStore:
 
     def _wrapped(self, call, left, error, *, landed):  # type: ignore[no-untyped-def]
         async def run(*arguments, **named):  # type: ignore[no-untyped-def]
-            fails = next(left) == 0
+            fails = self.is_armed and next(left) == 0
             if fails and not landed:
                 self.failed = True
                 raise error

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from task_api.application import relay_outbox
+from task_api.application import relay_metrics
 from task_api.application.outbox_ports import BrokerRefused, BrokerUnavailable, Outbox, OutboxRow
 from task_api.application.relay_outbox import MAX_BYTES, MAX_EVENTS, PARK_AFTER, OutboxRelay
 
@@ -413,5 +413,5 @@ class RelayBehaviour:
         state = await table.outbox.state()
         assert (state.depth, state.parked) == (4, 1)
         assert 0 <= state.oldest_age < 60
-        assert relay_outbox.metrics.DEPTH._value.get() == 4
-        assert relay_outbox.metrics.PARKED._value.get() == 1
+        assert relay_metrics.DEPTH._value.get() == 4
+        assert relay_metrics.PARKED._value.get() == 1

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 import pytest
+from tests.unit.task_api.relay_behaviour import TOPICS, RelayBehaviour, Standing
 
 from service_kit.sidecar import BulkResult, Outgoing, PublishRejected, SidecarUnavailable
 from service_kit.testing.fakes import RecordingSidecar
@@ -21,7 +22,6 @@ from task_api.application.outbox_ports import (
     OutboxRow,
     OutboxState,
 )
-from tests.unit.task_api.relay_behaviour import TOPICS, RelayBehaviour, Standing
 
 
 @dataclass
@@ -68,7 +68,9 @@ class InMemoryTable:
     def outbox(self) -> Outbox:
         return self
 
-    async def add(self, topic: str = TOPICS[0], count: int = 1, size: int = 100, attempts: int = 0) -> list[UUID]:
+    async def add(
+        self, topic: str = TOPICS[0], count: int = 1, size: int = 100, attempts: int = 0
+    ) -> list[UUID]:
         ids = [uuid4() for _ in range(count)]
         for row_id in ids:
             row = OutboxRow(row_id, topic, f"key-{row_id}", b"x" * size)
@@ -120,7 +122,9 @@ async def test_publisher_sends_each_event_with_its_own_key_and_names_what_was_no
     first, second = _rows("a", "b")
     sidecar.refuse = {str(second.id)}
     rejected = await DaprPublisher(sidecar).publish("task-created", [first, second])
-    assert [(one.topic, one.key, one.event) for one in sidecar.published] == [("task-created", "a", first.event)]
+    assert [(one.topic, one.key, one.event) for one in sidecar.published] == [
+        ("task-created", "a", first.event)
+    ]
     assert rejected == {second.id: "refused by the test"}
 
 

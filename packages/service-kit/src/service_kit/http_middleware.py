@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from functools import lru_cache
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
 from opentelemetry.trace import Span, SpanKind, StatusCode
-from starlette.datastructures import Headers, MutableHeaders
+from prometheus_client import Counter, Histogram
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,12 +25,13 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _SANE_ID = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
 _DOCUMENTATION = ("/docs", "/redoc")
 _SECURITY_HEADERS = (
-    ("x-content-type-options", "nosniff"),
-    ("x-frame-options", "DENY"),
-    ("referrer-policy", "no-referrer"),
-    ("cache-control", "no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
 )
-_CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_ASKED_HEADERS = frozenset({b"x-request-id", b"x-correlation-id", b"traceparent", b"tracestate"})
 
 _log = get_logger("service_kit.access")
 
@@ -43,17 +46,17 @@ class RequestScope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        request = _sane(headers.get("x-request-id")) or str(uuid4())
-        tokens = telemetry.bind_request(request, _sane(headers.get("x-correlation-id")) or request)
+        asked = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _ASKED_HEADERS}
+        request = _sane(asked.get(b"x-request-id")) or str(uuid4())
+        tokens = telemetry.bind_request(request, _sane(asked.get(b"x-correlation-id")) or request)
         exchange = _Exchange(scope, send, request)
         HTTP_IN_PROGRESS.inc()
         try:
             with telemetry.span(
                 scope["method"],
                 kind=SpanKind.SERVER,
-                traceparent=headers.get("traceparent"),
-                tracestate=headers.get("tracestate"),
+                traceparent=asked.get(b"traceparent", ""),
+                tracestate=asked.get(b"tracestate"),
             ) as span:
                 await self._answer(scope, receive, exchange)
                 exchange.finish(span)
@@ -87,24 +90,28 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self._add_headers(MutableHeaders(scope=message))
+            message["headers"] = self._with_ours(message.get("headers", ()))
         await self._send(message)
 
-    def _add_headers(self, headers: MutableHeaders) -> None:
-        headers["x-request-id"] = self._request_id
-        for name, value in _SECURITY_HEADERS:
-            headers.setdefault(name, value)
-        if not self._scope["path"].startswith(_DOCUMENTATION):
+    def _with_ours(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The answer's headers, the request id, and the security headers that the route did not set itself."""
+        given = [(name, value) for name, value in headers if name != b"x-request-id"]
+        names = {name for name, _ in given}
+        given.append((b"x-request-id", self._request_id.encode()))
+        given += [header for header in _SECURITY_HEADERS if header[0] not in names]
+        if _CONTENT_POLICY[0] not in names and not self._scope["path"].startswith(_DOCUMENTATION):
             # The documentation pages load their scripts; nothing else of ours is a page.
-            headers.setdefault("content-security-policy", _CONTENT_POLICY)
+            given.append(_CONTENT_POLICY)
+        return given
 
     def finish(self, span: Span | None) -> None:
         elapsed = perf_counter() - self._began
         status = self.status or 499
         method = self._scope["method"] if self._scope["method"] in _METHODS else "OTHER"
         route = route_template(self._scope)
-        HTTP_REQUESTS.labels(method, route, status).inc()
-        HTTP_DURATION.labels(method, route).observe(elapsed)
+        requests, duration = _meters(method, route, status)
+        requests.inc()
+        duration.observe(elapsed)
         if span is not None and span.is_recording():
             _describe(span, method, route, status)
         if status < 400 and (self._scope.get(QUIET_KEY) or _is_probe(self._scope["path"])):
@@ -160,6 +167,11 @@ def route_template(scope: Scope) -> str:
         if isinstance(template, str):
             return template
     return _UNMATCHED
+
+
+@lru_cache(maxsize=1024)
+def _meters(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return HTTP_REQUESTS.labels(method, route, status), HTTP_DURATION.labels(method, route)
 
 
 def _describe(span: Span, method: str, route: str, status: int) -> None:

@@ -7,14 +7,15 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, MutableMapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, TextIO
 from urllib.parse import unquote, urlsplit
 
 import orjson
 import structlog
 from pydantic import SecretStr
-from structlog.stdlib import BoundLogger, ProcessorFormatter
-from structlog.typing import EventDict, Processor
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from service_kit import telemetry
 from service_kit.settings import ServiceSettings
@@ -31,22 +32,24 @@ _QUIET_LIBRARIES = ("httpx", "httpcore", "asyncio", "multipart", "opentelemetry"
 
 
 def configure_logs(settings: ServiceSettings) -> None:
-    """Send every log line of the process to standard output in the chosen form. May be called again."""
+    """Send every log line of the process to standard output in the chosen form. May be called again.
+
+    Our own lines are written directly; those of libraries come by way of `logging` and get the same form.
+    """
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    before: list[Processor] = [
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.ExtraAdder(),
+    shared: list[Processor] = [
+        structlog.processors.add_log_level,
         _StaticFields(service=settings.service_name, version=settings.service_version),
         _add_context,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _hide_secret_keys,
     ]
+    renderers = _renderers(settings)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         ProcessorFormatter(
-            foreign_pre_chain=before,
-            processors=[ProcessorFormatter.remove_processors_meta, *_renderers(settings)],
+            foreign_pre_chain=[_add_library_name, structlog.stdlib.ExtraAdder(), *shared],
+            processors=[ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     root = logging.getLogger()
@@ -56,21 +59,16 @@ def configure_logs(settings: ServiceSettings) -> None:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     logging.captureWarnings(True)
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.contextvars.merge_contextvars,
-            *before,
-            ProcessorFormatter.wrap_for_formatter,
-        ],
-        wrapper_class=BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[_add_own_name, *shared, *renderers],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *names: _Output(sys.stdout, *names),
         cache_logger_on_first_use=False,
     )
 
 
-def get_logger(name: str) -> BoundLogger:
+def get_logger(name: str) -> FilteringBoundLogger:
     """Give the logger of a module: `log.info("what_happened", key=value)`."""
-    logger: BoundLogger = structlog.stdlib.get_logger(name)
+    logger: FilteringBoundLogger = structlog.get_logger(name)
     return logger
 
 
@@ -91,6 +89,24 @@ def _console_renderer() -> structlog.dev.ConsoleRenderer:
     return structlog.dev.ConsoleRenderer(
         colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
+
+
+class _Output(structlog.WriteLogger):
+    """Writes finished lines; knows the name of the module whose lines they are."""
+
+    def __init__(self, file: TextIO, name: str = "") -> None:
+        super().__init__(file)
+        self.name = name
+
+
+def _add_own_name(logger: Any, method: str, event: EventDict) -> EventDict:
+    event["logger"] = logger.name
+    return event
+
+
+def _add_library_name(logger: Any, method: str, event: EventDict) -> EventDict:
+    event["logger"] = event["_record"].name
+    return event
 
 
 class _StaticFields:
@@ -116,11 +132,16 @@ def _add_context(logger: Any, method: str, event: EventDict) -> EventDict:
 
 def _hide_secret_keys(logger: Any, method: str, event: EventDict) -> EventDict:
     for key, value in event.items():
-        if _SECRET_KEY.search(str(key)):
+        if _names_a_secret(str(key)):
             event[key] = _HIDDEN
         elif isinstance(value, MutableMapping):
             event[key] = _hide_secret_keys(logger, method, dict(value))
     return event
+
+
+@lru_cache(maxsize=1024)
+def _names_a_secret(key: str) -> bool:
+    return _SECRET_KEY.search(key) is not None
 
 
 def _to_json(event: EventDict, **_: Any) -> str:
@@ -135,13 +156,13 @@ class _Censor:
     """The last look at a finished line: strikes out the process's own secrets and passwords inside addresses."""
 
     def __init__(self, settings: ServiceSettings) -> None:
-        secrets = sorted(set(_secret_texts(settings)), key=len, reverse=True)
-        self._own = re.compile("|".join(map(re.escape, secrets))) if secrets else None
+        self._secrets = sorted(set(_secret_texts(settings)), key=len, reverse=True)
 
     def __call__(self, logger: Any, method: str, line: Any) -> str:
         text = str(line)
-        if self._own is not None:
-            text = self._own.sub(_HIDDEN, text)
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, _HIDDEN)
         return _URL_PASSWORD.sub(rf"\1{_HIDDEN}\2", text) if "://" in text else text
 
 

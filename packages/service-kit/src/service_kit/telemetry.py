@@ -69,7 +69,7 @@ def _child_context(parent: SpanContext) -> SpanContext:
 
 def _random_id(bits: int) -> int:
     # Not zero, which would mean that there is none (W3C Trace Context, 3.2.2.3). Ids are no secrets.
-    return random.getrandbits(bits) or 1  # noqa: S311
+    return random.getrandbits(bits) or 1
 
 
 def configure_telemetry(settings: ServiceSettings) -> None:

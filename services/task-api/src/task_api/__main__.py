@@ -5,13 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-import asyncpg  # type: ignore[import-untyped, unused-ignore]
-from sqlalchemy.exc import SQLAlchemyError
-
-from service_kit.http_app import serve
 from service_kit.settings import load_settings
-from task_api.app import build
-from task_api.migrations.runner import migrate
 from task_api.settings import MigrationSettings, Settings
 
 _USAGE = "usage: python -m task_api [migrate]"
@@ -21,21 +15,31 @@ def main() -> None:
     """Serve, or migrate. Raises SystemExit with one sentence when it cannot."""
     match sys.argv[1:]:
         case []:
-            settings = load_settings(Settings)
-            serve(lambda: build(settings), settings)
+            _serve()
         case ["migrate"]:
-            _migrate(load_settings(MigrationSettings))
+            _migrate()
         case _:
             raise SystemExit(_USAGE)
 
 
-def _migrate(settings: MigrationSettings) -> None:
+def _serve() -> None:
+    settings = load_settings(Settings)
+    # Imported where they are needed: a bad start is told at once, and a migration loads no server.
+    from service_kit.http_app import serve
+    from task_api.app import build
+
+    serve(lambda: build(settings), settings)
+
+
+def _migrate() -> None:
+    settings = load_settings(MigrationSettings)
+    from task_api.migrations.runner import MigrationFailed, migrate
+
     try:
         before, after = asyncio.run(migrate(settings.database_url.get_secret_value()))
-    except (OSError, asyncpg.PostgresError, SQLAlchemyError) as error:
-        reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+    except MigrationFailed as failure:
         raise SystemExit(
-            f"The database cannot be migrated: {reason}. Check DATABASE_URL and the server."
+            f"The database cannot be migrated: {failure}. Check DATABASE_URL and the server."
         ) from None
     if before == after:
         sys.stdout.write(f"The database is up to date at revision {after}.\n")

@@ -9,7 +9,7 @@ TryAgain
 from __future__ import annotations
 
 
-class TryAgain(Exception):  # noqa: N818 - says what to do
+class TryAgain(Exception):
     """Not now."""
 
 

@@ -10,7 +10,7 @@ from service_kit.settings import ServiceSettings
 from service_kit.sidecar import Sidecar
 
 
-class NotComplete(Exception):  # noqa: N818 - says what is
+class NotComplete(Exception):
     """The derived documents are not complete."""
 
 

@@ -12,11 +12,11 @@ ENTRY_OVERHEAD = 256
 """Bytes that an entry's id, content type and metadata add around its event, at most."""
 
 
-class BrokerUnavailable(Exception):  # noqa: N818 - says what it is
+class BrokerUnavailable(Exception):
     """No answer, or none that speaks of the events: each may be out or not."""
 
 
-class BrokerRefused(Exception):  # noqa: N818 - as above
+class BrokerRefused(Exception):
     """The request as a whole was refused: nothing of it is out."""
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import asyncpg  # type: ignore[import-untyped, unused-ignore]
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -15,6 +18,10 @@ _ADVISORY_KEY = 7_402_118_903
 _WAIT_FOR_OTHERS = "60s"
 _LOCK_TIMEOUT = "5s"
 _STATEMENT_TIMEOUT = "5min"
+
+
+class MigrationFailed(Exception):
+    """The database is not at the revision that was asked for; the text says why in a line."""
 
 
 def _config(connection: Connection) -> Config:
@@ -52,12 +59,15 @@ def _run(connection: Connection, target: str) -> tuple[str | None, str | None]:
 async def migrate(database_url: str, target: str = "head") -> tuple[str | None, str | None]:
     """Bring the database to `target` ("head", "base" or a revision) and give the revisions before and after.
 
-    `database_url` is `postgresql+asyncpg://…`. Raises SQLAlchemy's errors when the database cannot be reached, when
+    `database_url` is `postgresql+asyncpg://…`. Raises MigrationFailed when the database cannot be reached, when
     another migration holds the lock for longer than a minute, or when a table stays locked for longer than 5 s.
     """
-    engine = create_async_engine(database_url, poolclass=NullPool)
+    engine = create_async_engine(database_url, poolclass=NullPool, connect_args={"timeout": 10})
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(_run, target)
+    except (OSError, asyncpg.PostgresError, SQLAlchemyError, CommandError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+        raise MigrationFailed(reason.splitlines()[0].rpartition("'>: ")[2]) from error
     finally:
         await engine.dispose()

@@ -38,11 +38,11 @@ _BUSY = frozenset(
 )
 
 
-def connect(database_url: str, *, pool_size: int) -> AsyncEngine:
+def connect(database_url: str, *, pool_size: int, lock_timeout: str = "5s") -> AsyncEngine:
     """Give the engine of `postgresql+asyncpg://…`; nothing is connected yet.
 
-    Statements are prepared once per connection. A lock is awaited for 5 s and a statement for 10 s, so that one that
-    hangs frees its connection.
+    Statements are prepared once per connection. A lock is awaited for `lock_timeout` and a statement for 10 s, so
+    that one that hangs frees its connection.
     """
     return create_async_engine(
         database_url,
@@ -58,7 +58,7 @@ def connect(database_url: str, *, pool_size: int) -> AsyncEngine:
             "server_settings": {
                 "application_name": "task-api",
                 "timezone": "UTC",
-                "lock_timeout": "5s",
+                "lock_timeout": lock_timeout,
                 "statement_timeout": "10s",
                 "idle_in_transaction_session_timeout": "15s",
             },

@@ -1,0 +1,40 @@
+"""How often a call goes to the database and back: the create path is short on purpose, and nothing grows in a loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+FULL = {
+    "title": "Water the plants",
+    "due_at": "2026-01-06T10:00:00Z",
+    "reminders": [{"offset": f"PT{minutes}M"} for minutes in range(10)],
+    "recurrence": {"rrule": "FREQ=DAILY"},
+}
+
+# Statements and COMMIT; BEGIN travels besides where there is a COMMIT.
+CALLS = [
+    ("POST", "/api/v1/tasks", {"title": "Water the plants"}, 2),
+    ("POST", "/api/v1/tasks", FULL, 2),
+    ("GET", "/api/v1/tasks", None, 1),
+    ("GET", "{task}", None, 1),
+    ("GET", "{task}/activity", None, 1),
+    ("GET", "{task}/history", None, 1),
+    # Lock, read beside, the series' rule, write, COMMIT.
+    ("PATCH", "{task}", {"title": "x"}, 5),
+    ("PATCH", "{task}", {"reminders": FULL["reminders"]}, 5),
+    # Lock the series, lock, read beside, write, COMMIT; then the successor.
+    ("POST", "{task}/complete", None, 6),
+    ("POST", "{task}/skip", None, 5),
+    ("DELETE", "{task}", None, 5),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "budget"), CALLS)
+async def test_budget(ada: Any, statements: Any, method: str, path: str, body: Any, budget: int) -> None:
+    task = (await ada.call("POST", "/api/v1/tasks", 201, json=FULL)).json()
+    with statements() as sent:
+        answer = await ada.call(method, path.format(task=f"/api/v1/tasks/{task['id']}"), json=body)
+    assert answer.is_success
+    assert len(sent) == budget, sent
