@@ -47,7 +47,7 @@ async def _heard_once(person: Person, task: Json) -> None:
 
 @pytest.mark.parametrize("part", ["", ".dapr"], ids=["service", "sidecar"])
 async def test_reminders_killed_while_a_reminder_is_due(system: Instance, person: Person, part: str) -> None:
-    fire_at = datetime.now(UTC) + timedelta(seconds=3)
+    fire_at = datetime.now(UTC) + timedelta(seconds=6)
     task = await _scheduled(person, fire_at)
     names = [f"reminders{part}", f"reminders-2{part}"]
     for name in names:
@@ -62,7 +62,7 @@ async def test_reminders_killed_while_a_reminder_is_due(system: Instance, person
 
 
 async def test_notifier_killed_while_a_reminder_is_due(system: Instance, person: Person) -> None:
-    fire_at = datetime.now(UTC) + timedelta(seconds=3)
+    fire_at = datetime.now(UTC) + timedelta(seconds=6)
     task = await _scheduled(person, fire_at)
     await asyncio.to_thread(system.kill, "notifier")
     try:

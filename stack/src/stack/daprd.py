@@ -54,7 +54,17 @@ def build(checkout: Path, cache: Path, progress: Progress, cancelled: threading.
         built = Path(scratch) / "daprd"
         stamps = " ".join(f"-X {variable}={VERSION}" for variable in _VERSION_VARIABLES)
         run(
-            [str(go.path), "build", "-trimpath", "-ldflags", f"-s -w {stamps}", "-o", str(built), "."],
+            [
+                str(go.path),
+                "build",
+                "-trimpath",
+                "-gcflags=all=-dwarf=false",
+                "-ldflags",
+                f"-s -w {stamps}",
+                "-o",
+                str(built),
+                ".",
+            ],
             doing="building daprd",
             environment=_go_environment(cache),
             folder=wanted.sources,
@@ -101,6 +111,8 @@ def _go_environment(cache: Path) -> dict[str, str]:
         "GOTOOLCHAIN": "local",
         "GOFLAGS": "-mod=readonly -buildvcs=false",
     }
+    # The compiler spends a good part of its time on its own garbage.
+    environment.setdefault("GOGC", "200")
     if "HOME" not in environment and "GOPATH" not in environment:
         # Go refuses to guess where its own caches go.
         environment["GOPATH"] = str(cache / "go" / "path")

@@ -78,6 +78,8 @@ spec:
       # Seconds until a sidecar that was killed is no longer found.
       updateInterval: 3s
       timeout: 1s
+      # As good as never: a sidecar that is paused while old entries are cleared ends for good.
+      cleanupInterval: 8760h
 {_tracing(otlp_endpoint)}"""
 
 

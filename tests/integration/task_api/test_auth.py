@@ -10,6 +10,10 @@ from uuid import uuid4
 import httpx
 import orjson
 import pytest
+from redis.asyncio import Redis
+
+from service_kit.sidecar import Sidecar
+from task_api.app import build
 
 PASSWORD = "correct horse battery"
 
@@ -132,13 +136,26 @@ async def test_made_up_tokens(http: httpx.AsyncClient) -> None:
     assert forged.json()["error_code"] == "invalid_token"
 
 
-async def test_a_logout_holds_while_redis_is_empty_of_it(
+async def test_a_logout_is_mirrored_for_as_long_as_its_tokens_live(
     http: httpx.AsyncClient, ada: Person, redis: Any
 ) -> None:
     await ada.call("POST", "/api/v1/auth/logout", 204)
     (key,) = await redis.keys("session:revoked:*")
     assert 900 <= await redis.ttl(key) <= 910
     await ada.call("GET", "/api/v1/users/me", 401)
+
+
+async def test_a_logout_holds_while_redis_is_away(settings: Any, engine: Any, ada: Person) -> None:
+    nowhere = Redis.from_url("redis://127.0.0.1:1/0", socket_connect_timeout=0.2)
+    sidecar = Sidecar(settings, transport=httpx.MockTransport(lambda _: httpx.Response(503)))
+    transport = httpx.ASGITransport(app=build(settings, engine=engine, redis=nowhere, sidecar=sidecar))
+    headers = {"Authorization": f"Bearer {ada.tokens['access_token']}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://task-api", headers=headers) as client:
+        assert (await client.get("/api/v1/users/me")).status_code == 200
+        assert (await client.post("/api/v1/auth/logout")).status_code == 204
+        assert (await client.get("/api/v1/users/me")).status_code == 401
+    await nowhere.aclose()
+    await sidecar.aclose()
 
 
 async def test_what_is_kept_of_tokens_and_passwords(ada: Person, rows: Any) -> None:

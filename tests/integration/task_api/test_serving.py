@@ -58,7 +58,7 @@ async def served(settings: Any) -> AsyncIterator[tuple[httpx.AsyncClient, asynci
     )
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await _until_it_answers(client)
             yield client, process
     finally:
@@ -99,7 +99,7 @@ async def test_the_whole_flow_by_a_real_server(settings: Any) -> None:
         metrics = (await client.get("/metrics")).text
         assert "outbox_depth" in metrics
         process.send_signal(signal.SIGTERM)
-        output, _ = await asyncio.wait_for(process.communicate(), 15)
+        output, _ = await asyncio.wait_for(process.communicate(), 30)
         assert process.returncode == 0
         assert b"Traceback" not in output
 

@@ -33,8 +33,8 @@ MONDAY, NEXT_MONDAY = "2025-03-24T09:00:00", "2025-03-31T09:00:00"
 
 def series_of(**fields: Any) -> SeriesSnapshot:
     """Mondays at nine in Berlin, version 1, without a tip."""
-    return SeriesSnapshot(
-        **{
+    return SeriesSnapshot.model_validate(
+        {
             "series_id": uuid4(),
             "user_id": USER,
             "version": 1,
@@ -51,8 +51,8 @@ def series_of(**fields: Any) -> SeriesSnapshot:
 
 def instance_of(series: SeriesSnapshot, **fields: Any) -> TaskSnapshot:
     """The open instance of 24 March, version 1."""
-    return TaskSnapshot(
-        **{
+    return TaskSnapshot.model_validate(
+        {
             "task_id": uuid4(),
             "user_id": series.user_id,
             "number": 1,

@@ -193,7 +193,7 @@ def test_what_follows_is_the_first_occurrence_that_is_not_overdue(
     to_come = [
         one
         for one in found[position + 1 :]
-        if (one.local >= today if series.all_day else one.utc > closed_at)  # type: ignore[operator]
+        if (one.local >= today if series.all_day else one.utc > closed_at)
     ]
     if to_come:
         assert following is not None

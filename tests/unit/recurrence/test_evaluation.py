@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 from tests.unit.recurrence.conftest import (
@@ -319,8 +320,8 @@ class _FailingStore:
         for name in ("get", "get_many", "create", "replace"):
             setattr(store, name, self._wrapped(getattr(store, name), left, error, landed=landed))
 
-    def _wrapped(self, call, left, error, *, landed):  # type: ignore[no-untyped-def]
-        async def run(*arguments, **named):  # type: ignore[no-untyped-def]
+    def _wrapped(self, call: Any, left: Iterator[int], error: Exception, *, landed: bool) -> Any:
+        async def run(*arguments: Any, **named: Any) -> Any:
             fails = self.is_armed and next(left) == 0
             if fails and not landed:
                 self.failed = True
@@ -341,7 +342,7 @@ async def test_a_write_that_lost_against_a_newer_one_acts_on_that(rig: Rig) -> N
     await rig.evaluation.on_task(first)
     read = rig.documents.read
 
-    async def read_then_lose(*arguments, **named):  # type: ignore[no-untyped-def]
+    async def read_then_lose(*arguments: Any, **named: Any) -> Any:
         rig.documents.read = read  # type: ignore[method-assign]
         found = await read(*arguments, **named)
         await other.evaluation.on_task(later(first, 3, title="Other"))

@@ -9,6 +9,7 @@ has its successor; keys strictly increase.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -35,14 +36,16 @@ from event_contracts.envelope import derive_id
 from event_contracts.recurrence import RecurringTaskGenerated
 from event_contracts.series import SeriesSnapshot
 from event_contracts.tasks import TaskSnapshot
+from recurrence.application import propose
 from recurrence.application.errors import TryAgain
+from recurrence.domain.successor import next_slot
 from service_kit.sidecar import SidecarUnavailable
 from service_kit.state_store import StateConflict, StateUnavailable, StateWriteFailed
 from service_kit.testing.fakes import InMemoryStateStore
 
 NAMES = UUID("0197a1c0-0000-7000-8000-00000000ffff")
 RULES = ("FREQ=WEEKLY;BYDAY=MO", "FREQ=WEEKLY;BYDAY=TU", "FREQ=DAILY", "FREQ=MONTHLY;BYMONTHDAY=31")
-STEPS = 90
+STEPS = 300
 
 
 class Scheduler:
@@ -61,6 +64,7 @@ class Scheduler:
         """Let one of those who wait go on; False when nobody does."""
         self._waiting = [future for future in self._waiting if not future.done()]
         if not self._waiting:
+            await asyncio.sleep(0)
             return False
         self._waiting.pop(self.chance.randrange(len(self._waiting))).set_result(None)
         for _ in range(4):
@@ -96,7 +100,7 @@ class ShakyStore(InMemoryStateStore):
         if dice < 0.04:
             raise StateUnavailable("away")
         await write()
-        if dice < 0.10:
+        if dice < 0.14:
             raise StateConflict("409, and yet it landed")
         await self.scheduler.checkpoint()
 
@@ -180,10 +184,11 @@ class ModelTaskApi(FakeTaskApi):
         self._write(task)
 
     def _write(self, task: TaskSnapshot) -> None:
-        assert task.series_id is not None
-        task = task.model_copy(update={"series_version": self.known[task.series_id].version})
+        series_id = task.series_id
+        assert series_id is not None
+        task = task.model_copy(update={"series_version": self.known[series_id].version})
         self.tasks[task.task_id] = task
-        self._retip(task.series_id)
+        self._retip(series_id)
         self.events.append(task)
 
     def _retip(self, series_id: UUID) -> None:
@@ -196,13 +201,15 @@ class ModelTaskApi(FakeTaskApi):
 
 
 class LossyBus(FakePublisher):
-    """Takes proposals, loses the answer now and then, and gives them to task-api in any order, some never."""
+    """Takes proposals, loses the answer now and then, and gives them to task-api in any order; some closings are not
+    heard of until everything is quiet again."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         super().__init__()
         self.scheduler = scheduler
         self.is_lossy = True
         self.underway: list[RecurringTaskGenerated] = []
+        self.unheard: dict[tuple[UUID, int | None, int], bool] = {}
         self.said: dict[tuple[UUID, int | None, int], set[tuple[UUID, str]]] = {}
 
     async def occurrence_generated(self, proposal: RecurringTaskGenerated) -> None:
@@ -212,7 +219,8 @@ class LossyBus(FakePublisher):
         self.said.setdefault(closing, set()).add((event_id, proposal.occurrence_key))
         if self.is_lossy and self.scheduler.chance.random() < 0.1:
             raise SidecarUnavailable("it may be out")
-        if not (self.is_lossy and self.scheduler.chance.random() < 0.15):
+        unheard = self.unheard.setdefault(closing, self.scheduler.chance.random() < 0.3)
+        if not (self.is_lossy and unheard):
             self.underway.append(proposal)
         await self.scheduler.checkpoint()
 
@@ -242,7 +250,7 @@ class World:
     async def _anything(self) -> None:
         self._collect()
         dice = self.chance.random()
-        if dice < 0.10:
+        if dice < 0.14:
             self._person_acts()
         elif dice < 0.28 and self.queue:
             self._deliver()
@@ -250,7 +258,7 @@ class World:
             self._to_task_api()
         elif dice < 0.37 and self.running:
             self.chance.choice(list(self.running)).cancel()
-        elif dice < 0.375:
+        elif dice < 0.373:
             self.store.flush()
             await self._rebuild()
         else:
@@ -281,9 +289,9 @@ class World:
             if task.cancelled() or not task.result():
                 self.queue.append(event)
 
-    def _deliver(self) -> None:
+    def _deliver(self, again: float = 0.2) -> None:
         index = self.chance.randrange(len(self.queue))
-        event = self.queue[index] if self.chance.random() < 0.2 else self.queue.pop(index)
+        event = self.queue[index] if self.chance.random() < again else self.queue.pop(index)
         replica = self.chance.choice(self.replicas)
         self.running[asyncio.create_task(_handle(replica, event))] = event
 
@@ -293,7 +301,11 @@ class World:
         self.task_api.take(self.bus.underway[index] if again else self.bus.underway.pop(index))
 
     async def _rebuild(self) -> None:
-        await self._to_the_end(self.replicas[0].keeper.step())
+        for _ in range(20):
+            await self._to_the_end(self.replicas[0].keeper.step())
+            if self.first.state.is_complete:
+                break
+        assert self.first.state.is_complete
         for replica in self.replicas:
             replica.state.note(complete=True)
 
@@ -303,18 +315,19 @@ class World:
         lossy, self.bus.is_lossy = self.bus.is_lossy, False
         task = asyncio.create_task(work)
         while not task.done():
-            if not await self.scheduler.go_on():
-                await asyncio.sleep(0)
+            await self.scheduler.go_on()
         with suppress(StateWriteFailed, TryAgain):
             await task
         self.store.is_shaky, self.bus.is_lossy = shaky, lossy
 
     async def _quiet_down(self) -> None:
-        """Deliver what is left without faults, then let the hourly sweep do what is left to do."""
-        self.store.is_shaky = self.bus.is_lossy = False
+        """Deliver what is left, proposals being lost as before; then let the hourly sweep do what is left to do."""
+        self.store.is_shaky = False
         for series_id, series in self.task_api.known.items():
             if series.paused:
                 self.task_api.edit(series_id, paused=False, resumed_at=NOW)
+        await self._drain()
+        self.bus.is_lossy = False
         for _ in range(3):
             await self._drain()
             for replica in self.replicas:
@@ -323,14 +336,15 @@ class World:
         await self._drain()
 
     async def _drain(self) -> None:
-        while True:
+        for _ in range(20_000):
             self._collect()
-            if self.queue:
-                self._deliver()
+            if self.queue and len(self.running) < 3:
+                self._deliver(again=0.0)
             while self.bus.underway:
                 self._to_task_api()
             if not await self.scheduler.go_on() and not (self.queue or self.running or self.task_api.events):
                 return
+        raise AssertionError(f"it does not come to rest: {self.queue[:3]}")
 
     def check(self) -> None:
         for closing, said in self.bus.said.items():
@@ -353,7 +367,7 @@ async def _handle(replica: Rig, event: TaskSnapshot | SeriesSnapshot) -> bool:
     return True
 
 
-@pytest.mark.parametrize("seed", range(120))
+@pytest.mark.parametrize("seed", range(80))
 async def test_whatever_happens_each_closing_has_one_successor(seed: int) -> None:
     world = World(seed)
     await world.run()
@@ -361,12 +375,25 @@ async def test_whatever_happens_each_closing_has_one_successor(seed: int) -> Non
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("block", range(200))
+@pytest.mark.parametrize("block", range(50))
 async def test_whatever_happens_for_long(block: int) -> None:
     for seed in range(1_000 + block * 100, 1_100 + block * 100):
         world = World(seed)
         await world.run()
         world.check()
+
+
+async def _run_until_it_fails(spoil: Callable[[World], None]) -> str:
+    """What the model says of forty worlds that `spoil` took something from."""
+    for seed in range(40):
+        world = World(seed)
+        spoil(world)
+        await world.run()
+        try:
+            world.check()
+        except AssertionError as failure:
+            return str(failure)
+    return ""
 
 
 async def test_the_model_sees_a_check_that_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,29 +402,20 @@ async def test_the_model_sees_a_check_that_is_not_kept(monkeypatch: pytest.Monke
     async def forget(*_: object) -> None:
         return None
 
-    with pytest.raises(AssertionError, match="no successor"):
-        for seed in range(40):
-            world = World(seed)
-            for replica in world.replicas:
-                monkeypatch.setattr(replica.checks, "expect", forget)
-            await world.run()
-            world.check()
+    def spoil(world: World) -> None:
+        for replica in world.replicas:
+            monkeypatch.setattr(replica.checks, "expect", forget)
+
+    assert "has no successor" in await _run_until_it_fails(spoil)
 
 
-async def test_the_model_sees_a_wall_clock_in_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_model_sees_a_clock_in_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slot that depends on when it was asked for gives one closing two proposals."""
-    ticks = iter(range(10_000_000))
+    asked = itertools.count()
 
     def by_the_clock(series: Any, key: str, closed_at: Any, *rest: Any) -> Any:
-        found = original(series, key, closed_at, *rest)
-        return found and replace(found, occurrence_key=f"{found.occurrence_key[:-2]}{next(ticks) % 60:02}")
+        found = next_slot(series, key, closed_at, *rest)
+        return found and replace(found, occurrence_key=f"{found.occurrence_key[:-2]}{next(asked) % 60:02}")
 
-    import recurrence.application.propose as propose
-
-    original = propose.next_slot
     monkeypatch.setattr(propose, "next_slot", by_the_clock)
-    with pytest.raises(AssertionError, match="was proposed as"):
-        for seed in range(40):
-            world = World(seed)
-            await world.run()
-            world.check()
+    assert "was proposed as" in await _run_until_it_fails(lambda world: None)

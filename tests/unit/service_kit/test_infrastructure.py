@@ -153,3 +153,15 @@ def test_what_a_killed_run_left_up_is_stopped_by_the_next(stack: type[FakeInstan
     assert following.redis_url
     following.close()
     assert stack.log == ["up", "down"]
+
+
+@pytest.mark.parametrize("service", ["postgres_url", "redis_url", "kafka_bootstrap"])
+def test_containers_need_nothing_but_docker(monkeypatch: pytest.MonkeyPatch, service: str) -> None:
+    """Their library has moved its modules before; this notices without a Docker."""
+    from docker.errors import DockerException  # type: ignore[import-untyped, unused-ignore]
+
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    running = Containers()
+    with pytest.raises(DockerException):
+        getattr(running, service)
+    running.close()

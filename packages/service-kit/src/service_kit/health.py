@@ -22,7 +22,6 @@ FULL_CACHE_SECONDS = 5.0
 READY_CACHE_SECONDS = 0.5
 """daprd asks for readiness each second; twice red within 2 s stops deliveries, so its answer must be fresh."""
 DEPENDENCY_TIMEOUT_SECONDS = 0.5
-WHOLE_TIMEOUT_SECONDS = 0.9
 
 _log = get_logger(__name__)
 

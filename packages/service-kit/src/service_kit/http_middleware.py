@@ -13,6 +13,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from prometheus_client import Counter, Histogram
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.typing import FilteringBoundLogger
 
 from service_kit import telemetry
 from service_kit.logs import get_logger
@@ -33,14 +34,14 @@ _SECURITY_HEADERS = (
 _CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _ASKED_HEADERS = frozenset({b"x-request-id", b"x-correlation-id", b"traceparent", b"tracestate"})
 
-_log = get_logger("service_kit.access")
-
 
 class RequestScope:
     """Gives each request its ids and its span, measures and logs it, answers what nobody caught, adds headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        # Bound once: finding the configuration anew for each line costs more than writing it.
+        self._log = get_logger("service_kit.access").bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,7 +50,7 @@ class RequestScope:
         asked = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _ASKED_HEADERS}
         request = _sane(asked.get(b"x-request-id")) or str(uuid4())
         tokens = telemetry.bind_request(request, _sane(asked.get(b"x-correlation-id")) or request)
-        exchange = _Exchange(scope, send, request)
+        exchange = _Exchange(scope, send, request, self._log)
         HTTP_IN_PROGRESS.inc()
         try:
             with telemetry.span(
@@ -80,8 +81,9 @@ class RequestScope:
 class _Exchange:
     """One request and what became of it."""
 
-    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+    def __init__(self, scope: Scope, send: Send, request_id: str, log: FilteringBoundLogger) -> None:
         self.status: int | None = None
+        self._log = log
         self._scope = scope
         self._send = send
         self._request_id = request_id
@@ -114,9 +116,12 @@ class _Exchange:
         duration.observe(elapsed)
         if span is not None and span.is_recording():
             _describe(span, method, route, status)
-        if status < 400 and (self._scope.get(QUIET_KEY) or _is_probe(self._scope["path"])):
+        probe = _is_probe(self._scope["path"])
+        if status < 400 and (self._scope.get(QUIET_KEY) or probe):
             return
-        write = _log.warning if status >= 500 else _log.info
+        if status == 503 and probe:
+            return  # health logs the moment it changes, not every look at it
+        write = self._log.warning if status >= 500 else self._log.info
         write(
             "request",
             method=self._scope["method"],

@@ -90,6 +90,9 @@ def build(
         app, settings, _dependencies(PostgresDatabase(engine), redis, sidecar, settings.pubsub_name)
     )
     clock = clock or choose_clock(settings, redis)
+    if passwords is None:
+        passwords = Argon2Passwords(settings.password_workers)
+        opened.callback(passwords.close)
     _install_api(app, settings, engine, redis, clock, passwords, relay)
     consumers = Consumers(PostgresLedger(engine), PostgresSuccession(engine), clock.now, relay.wake)
     install_events(app, settings, consumers)
@@ -123,7 +126,7 @@ def _install_api(
     engine: AsyncEngine,
     redis: Redis,
     clock: Clock,
-    passwords: Passwords | None,
+    passwords: Passwords,
     relay: Loop,
 ) -> None:
     private_keys = read_private_keys(settings.jwt_private_keys.get_secret_value())
@@ -132,9 +135,7 @@ def _install_api(
     accounts = PostgresAccounts(engine)
     revoked = RedisRevokedSessions(redis, accounts, keys.lifetime_seconds)
     # Tokens live by the machine's clock, which is the one that verifies them, even where a test moves the other.
-    sessions = Sessions(
-        accounts, passwords or Argon2Passwords(settings.password_workers), keys, revoked, SystemClock().now
-    )
+    sessions = Sessions(accounts, passwords, keys, revoked, SystemClock().now)
     caller = bearer(TokenVerifier(settings, StaticKeys(keys.public_keys), revoked=revoked.is_revoked))
 
     async def read_account(user_id: UUID) -> Account:

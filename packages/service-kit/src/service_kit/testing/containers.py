@@ -62,7 +62,7 @@ class Containers:
     @cached_property
     def postgres_url(self) -> str:
         """URL of the server's own database, with a user that may create databases."""
-        from testcontainers.postgres import PostgresContainer
+        from testcontainers.community.postgres import PostgresContainer
 
         container = self._running.enter_context(PostgresContainer(POSTGRES_IMAGE, driver=None))
         return str(container.get_connection_url())
@@ -70,7 +70,7 @@ class Containers:
     @cached_property
     def redis_url(self) -> str:
         """URL of database 0."""
-        from testcontainers.redis import RedisContainer
+        from testcontainers.community.redis import RedisContainer
 
         container = self._running.enter_context(RedisContainer(REDIS_IMAGE))
         return f"redis://{container.get_container_host_ip()}:{container.get_exposed_port(6379)}/0"
@@ -78,7 +78,7 @@ class Containers:
     @cached_property
     def kafka_bootstrap(self) -> str:
         """`host:port` of the broker."""
-        from testcontainers.kafka import KafkaContainer
+        from testcontainers.community.kafka import KafkaContainer
 
         container = self._running.enter_context(KafkaContainer(KAFKA_IMAGE).with_kraft())
         return str(container.get_bootstrap_server())

@@ -58,8 +58,10 @@ class RedisDeliveries:
             ],
             args=[
                 member,
-                to_score(now),
+                # Past already by Redis's clock, which let it fire; this machine's own may be ahead of it.
+                to_score(min(now, notification.fire_at)),
                 int(DEDUPE_TTL.total_seconds()),
+                to_score(now),
                 to_score(now - DEDUPE_TTL),
                 str(notification.notification_id),
                 *(part for item in fields.items() for part in item),
@@ -80,7 +82,7 @@ class RedisDeliveries:
             if entry:
                 claimed.append(Claimed(_delivery(lease.member, entry), lease))
             else:
-                await self._indexes[channel].ack(lease)  # erased with its person
+                await self._indexes[channel].ack(lease)  # finished, or erased with its person
         return claimed
 
     async def record(self, claimed: Claimed, verdict: Verdict) -> Verdict | None:
@@ -99,17 +101,13 @@ class RedisDeliveries:
 
     async def finish(self, claimed: Claimed) -> bool:
         lease = _lease(claimed)
-        if not await self._indexes[claimed.delivery.channel].ack(lease):
-            return False
-        await self._redis.delete(_entry_key(lease.member))
-        return True
+        # The entry first: whoever dies in between, or claims it meanwhile, finds none and takes the member out.
+        finished = await self._redis.delete(_entry_key(lease.member))
+        await self._indexes[claimed.delivery.channel].ack(lease)
+        return bool(finished)
 
     async def depth(self, channel: Channel) -> int:
         return await self._indexes[channel].depth()
-
-    async def next_due(self, channel: Channel) -> datetime | None:
-        """When this channel's earliest delivery is due, or its lease runs out."""
-        return await self._indexes[channel].next_due()
 
     async def forget(self, user_id: UUID) -> None:
         notifications = cast("list[str]", await self._redis.zrange(_person_key(user_id), 0, -1))

@@ -1,6 +1,6 @@
-"""Each person's inbox: a stream of entries, the ids that are in it, and the read marks.
+"""Each person's inbox: a stream of entries, the task of each, the read marks, and the set of what is unread.
 
-What is unread is what is in it and has no mark, so the count cannot drift.
+An entry is in the unread set exactly until it has a mark; both change in one script, so the count cannot drift.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from uuid import UUID
 from redis.asyncio import Redis
 
 from notifier.adapters.redis_keys import erased_key
-from notifier.adapters.redis_scripts import ADD, CLEAR, MARK_READ
+from notifier.adapters.redis_scripts import ADD, CLEAR, MARK_READ, MARK_SOME_READ
 from notifier.domain.inbox import Entry, Page
 from notifier.domain.wording import Message
 from service_kit.due_index import DueIndex, Lease, to_instant, to_score
 
 _ERASED_TTL = timedelta(days=30)
-_TASK_TTL = timedelta(days=90)
 _CLEARED = "!"
 _SCAN_STEP = 200
 
@@ -36,6 +35,7 @@ class RedisInbox:
         self._add = redis.register_script(ADD)
         self._clear = redis.register_script(CLEAR)
         self._mark = redis.register_script(MARK_READ)
+        self._mark_some = redis.register_script(MARK_SOME_READ)
 
     async def add(self, message: Message, at: datetime) -> None:
         fields = {
@@ -50,23 +50,22 @@ class RedisInbox:
         }
         user = message.user_id
         await self._add(
-            keys=[_stream(user), _ids(user), _read(user), _of_task(user, message.task_id), erased_key(user)],
+            keys=[_stream(user), _tasks(user), _read(user), _unread(user), erased_key(user)],
             args=[
                 str(message.notification_id),
                 str(message.task_id),
                 self._limit,
-                int(_TASK_TTL.total_seconds()),
                 *(part for item in fields.items() for part in item),
             ],
         )
 
     async def contains(self, user_id: UUID, notification_id: UUID) -> bool:
-        return bool(await self._redis.hexists(_ids(user_id), str(notification_id)))
+        return bool(await self._redis.hexists(_tasks(user_id), str(notification_id)))
 
     async def clear(self, user_id: UUID, task_id: UUID, at: datetime) -> int:
         cleared = await self._clear(
-            keys=[_ids(user_id), _read(user_id), _of_task(user_id, task_id)],
-            args=[f"{to_score(at)}{_CLEARED}"],
+            keys=[_read(user_id), _unread(user_id)],
+            args=[f"{to_score(at)}{_CLEARED}", str(task_id)],
         )
         return int(cleared)
 
@@ -88,13 +87,10 @@ class RedisInbox:
             found += [entry for entry in entries if not unread_only or entry.read_at is None]
             if len(raw) < step:
                 break
-        async with self._redis.pipeline(transaction=True) as batch:
-            batch.hlen(_ids(user_id))
-            batch.hlen(_read(user_id))
-            held, read = cast("list[int]", await batch.execute())
+        unread = int(await self._redis.zcard(_unread(user_id)))
         more = len(found) > limit
         shown = tuple(found[:limit])
-        return Page(shown, shown[-1].position if more else None, max(held - read, 0))
+        return Page(shown, shown[-1].position if more else None, unread)
 
     async def _with_marks(self, user_id: UUID, raw: Sequence[_Raw]) -> list[Entry]:
         marks = cast(
@@ -104,32 +100,28 @@ class RedisInbox:
         return [_entry(position, fields, mark) for (position, fields), mark in zip(raw, marks, strict=True)]
 
     async def mark_read(self, user_id: UUID, notification_id: UUID, at: datetime) -> bool:
-        known, _ = await self._mark_read(user_id, [str(notification_id)], at)
-        return known == 1
+        known = await self._mark(
+            keys=[_tasks(user_id), _read(user_id), _unread(user_id), self._to_tell.key_of(str(user_id))],
+            args=[to_score(at), str(user_id), str(notification_id)],
+        )
+        return bool(known)
 
     async def mark_all_read(self, user_id: UUID, at: datetime) -> int:
-        held = cast("Mapping[str, str]", await self._redis.hgetall(_ids(user_id)))
-        if not held:
-            return 0
-        _, new = await self._mark_read(user_id, list(held), at)
-        return new
-
-    async def _mark_read(self, user_id: UUID, notifications: list[str], at: datetime) -> tuple[int, int]:
-        known = new = 0
-        for start in range(0, len(notifications), _SCAN_STEP):
-            part = notifications[start : start + _SCAN_STEP]
-            more_known, more_new = await self._mark(
-                keys=[_ids(user_id), _read(user_id), self._to_tell.key_of(str(user_id))],
-                args=[to_score(at), to_score(at), str(user_id), *part],
+        unread = int(await self._redis.zcard(_unread(user_id)))
+        marked = 0
+        while marked < unread:
+            part = await self._mark_some(
+                keys=[_read(user_id), _unread(user_id), self._to_tell.key_of(str(user_id))],
+                args=[to_score(at), str(user_id), _SCAN_STEP],
             )
-            known, new = known + int(more_known), new + int(more_new)
-        return known, new
+            if not part:
+                break
+            marked += int(part)
+        return marked
 
     async def erase(self, user_id: UUID) -> None:
         await self._redis.set(erased_key(user_id), "1", ex=int(_ERASED_TTL.total_seconds()))
-        held = cast("Mapping[str, str]", await self._redis.hgetall(_ids(user_id)))
-        tasks = [_of_task(user_id, UUID(task)) for task in set(held.values())]
-        await self._redis.delete(_stream(user_id), _ids(user_id), _read(user_id), *tasks)
+        await self._redis.delete(_stream(user_id), _tasks(user_id), _read(user_id), _unread(user_id))
 
     async def claim(self, limit: int) -> Sequence[tuple[UUID, UUID, datetime, object]]:
         claim = await self._to_tell.claim(limit)
@@ -147,16 +139,16 @@ def _stream(user_id: UUID) -> str:
     return f"inbox:{user_id}"
 
 
-def _ids(user_id: UUID) -> str:
-    return f"inbox:{user_id}:ids"
+def _tasks(user_id: UUID) -> str:
+    return f"inbox:{user_id}:tasks"
 
 
 def _read(user_id: UUID) -> str:
     return f"inbox:{user_id}:read"
 
 
-def _of_task(user_id: UUID, task_id: UUID) -> str:
-    return f"inbox:{user_id}:task:{task_id}"
+def _unread(user_id: UUID) -> str:
+    return f"inbox:{user_id}:unread"
 
 
 def _entry(position: str, fields: Mapping[str, str], mark: str | None) -> Entry:

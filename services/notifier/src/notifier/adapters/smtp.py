@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -16,6 +18,7 @@ from notifier.domain.contact import Contact
 from notifier.domain.wording import Message
 from notifier.settings import SmtpServer, StartTls
 
+_GREETING_SECONDS = 3.0
 _START_TLS = {StartTls.AUTO: None, StartTls.REQUIRED: True, StartTls.NEVER: False}
 
 
@@ -50,8 +53,11 @@ class SmtpMailer:
     async def check(self) -> None:
         """Reach the server and leave. Raises what the connection raises."""
         client = self._client()
-        await client.connect()
-        await client.quit()
+        try:
+            await client.connect()
+            await client.quit()
+        finally:
+            client.close()
 
     async def close(self) -> None:
         """Close the connections that are kept."""
@@ -61,13 +67,8 @@ class SmtpMailer:
 
     async def _hand_over(self, mail: EmailMessage, to: Address) -> None:
         client = await self._connected()
-        try:
-            await client.send_message(
-                mail, sender=mail["From"].addresses[0].addr_spec, recipients=[to.addr_spec]
-            )
-        except BaseException:
-            client.close()
-            raise
+        sender = mail["From"].addresses[0].addr_spec
+        await _or_close(client, client.send_message(mail, sender=sender, recipients=[to.addr_spec]))
         if len(self._idle) < self._spare:
             self._idle.append(client)
         else:
@@ -76,14 +77,11 @@ class SmtpMailer:
     async def _connected(self) -> aiosmtplib.SMTP:
         while self._idle:
             client = self._idle.pop()
-            try:
-                await client.rset()
-            except (aiosmtplib.SMTPException, OSError):
-                client.close()
-            else:
+            with suppress(aiosmtplib.SMTPException, OSError):
+                await _or_close(client, client.rset(timeout=_GREETING_SECONDS))
                 return client
         client = self._client()
-        await client.connect()
+        await _or_close(client, client.connect())
         return client
 
     def _client(self) -> aiosmtplib.SMTP:
@@ -97,6 +95,15 @@ class SmtpMailer:
             timeout=self._timeout,
             local_hostname="taskstream.local",
         )
+
+
+async def _or_close(client: aiosmtplib.SMTP, dialogue: Awaitable[object]) -> None:
+    """Close the connection when the dialogue does not end well, cancelled ones included: its state is unknown."""
+    try:
+        await dialogue
+    except BaseException:
+        client.close()
+        raise
 
 
 def _judged(error: aiosmtplib.SMTPException) -> ChannelRefused | ChannelUnavailable:
