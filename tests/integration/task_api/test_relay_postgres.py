@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import event, insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from tests.unit.task_api.relay_behaviour import TOPICS, RelayBehaviour, ScriptedBroker, Seconds, Standing
+from tests.unit.task_api.relay_behaviour import RelayBehaviour
+from tests.unit.task_api.relay_parts import TOPICS, ScriptedBroker, Seconds, Standing
 
 from task_api.adapters.postgres.database import connect
 from task_api.adapters.postgres.outbox import PostgresOutbox, relay_engine

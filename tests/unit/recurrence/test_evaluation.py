@@ -309,6 +309,21 @@ async def test_whatever_call_of_the_store_fails_the_next_delivery_heals(
     assert await _stored(rig, done.task_id, series) == 2
 
 
+async def test_a_write_whose_answer_was_a_conflict_is_tried_again_unless_a_newer_one_won(rig: Rig) -> None:
+    """Redis away says 409 too: only a higher stored version lets a delivery count as stale."""
+    series = rig.task_api.knows(series_of())
+    put_task = rig.documents.put_task
+
+    async def landed_all_the_same(*arguments: Any) -> None:
+        await put_task(*arguments)
+        raise DocumentWriteFailed("409")
+
+    rig.documents.put_task = landed_all_the_same  # type: ignore[assignment, method-assign]
+    with pytest.raises(DocumentWriteFailed):
+        await rig.evaluation.on_task(closed(instance_of(series), 2))
+    assert rig.publisher.published == []
+
+
 class _FailingStore:
     """Lets the n-th call of the rig's store fail."""
 

@@ -12,6 +12,7 @@ from event_contracts.recurrence import GenerationReason
 from event_contracts.series import SeriesSnapshot
 from event_contracts.values import ClosedBy
 from recurrence.application.errors import DocumentWriteFailed, TaskApiAway
+from recurrence.application.keep_complete import LOOK_AGAIN_AFTER
 from recurrence.domain.checks import CHECK_AFTER, CHECK_AGAIN_AFTER
 
 HOUR = timedelta(hours=1)
@@ -189,7 +190,7 @@ async def test_a_rebuild_that_died_is_taken_up_again_in_the_same_generation(
 async def test_only_one_replica_rebuilds(make_rig: Callable[[], Rig]) -> None:
     rig = make_rig()
     rig.redis.locked = True
-    await rig.keeper.step()
+    assert await rig.keeper.step() == LOOK_AGAIN_AFTER
     assert not rig.state.is_complete
     assert await rig.documents.generation() is None
 
@@ -209,7 +210,7 @@ async def test_without_task_api_what_is_complete_stays_so_and_what_is_not_does_n
 async def test_a_redis_that_was_restarted_is_gone_over_once(rig: Rig) -> None:
     await _completed(rig)
     rig.redis.run = "run-2"
-    await rig.keeper.step()
+    assert await rig.keeper.step() is None
     assert rig.publisher.keys == [NEXT_MONDAY]
     assert rig.state.is_complete
     await rig.keeper.step()

@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from task_api.entrypoints.http.account_models import ProfilePatch, RegisterBody
-from task_api.entrypoints.http.task_models import ReminderAnswer, ReminderBody, TaskCreate, TaskPatch
+from task_api.entrypoints.http.task_answers import ReminderAnswer
+from task_api.entrypoints.http.task_models import ReminderBody, TaskCreate, TaskPatch
 
 
 @pytest.mark.parametrize(

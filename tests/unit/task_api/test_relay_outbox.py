@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 import pytest
-from tests.unit.task_api.relay_behaviour import TOPICS, RelayBehaviour, Standing
+from tests.unit.task_api.relay_behaviour import RelayBehaviour
+from tests.unit.task_api.relay_parts import TOPICS, Standing
 
 from service_kit.sidecar import BulkResult, Outgoing, PublishRejected, SidecarUnavailable
 from service_kit.testing.fakes import RecordingSidecar

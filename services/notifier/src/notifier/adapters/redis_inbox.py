@@ -70,6 +70,9 @@ class RedisInbox:
         return int(cleared)
 
     async def page(self, user_id: UUID, *, before: str | None, limit: int, unread_only: bool) -> Page:
+        unread = int(await self._redis.zcard(_unread(user_id)))
+        if unread_only and not unread:
+            return Page((), None, 0)
         found: list[Entry] = []
         position = before
         while len(found) <= limit:
@@ -87,7 +90,6 @@ class RedisInbox:
             found += [entry for entry in entries if not unread_only or entry.read_at is None]
             if len(raw) < step:
                 break
-        unread = int(await self._redis.zcard(_unread(user_id)))
         more = len(found) > limit
         shown = tuple(found[:limit])
         return Page(shown, shown[-1].position if more else None, unread)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
@@ -19,9 +20,16 @@ from service_kit.sidecar import Sidecar, SidecarError
 
 _REMEMBERED = 10_000
 _CONTACT = TypeAdapter(Contact)
-_EPOCH = TypeAdapter(dict[str, int])
 
 ReadT = TypeVar("ReadT")
+
+
+@dataclass(frozen=True)
+class _EpochAnswer:
+    epoch: int
+
+
+_EPOCH = TypeAdapter(_EpochAnswer)
 
 
 class InvokedTaskApi:
@@ -58,7 +66,7 @@ class InvokedTaskApi:
         content = await self._get("/internal/v1/epoch")
         if content is None:
             raise TaskApiUnavailable("task-api does not know its epoch")
-        return _read(_EPOCH.validate_json, content)["epoch"]
+        return _read(_EPOCH.validate_json, content).epoch
 
     def forget(self, user_id: UUID) -> None:
         self._contacts.pop(user_id, None)

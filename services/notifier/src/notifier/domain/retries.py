@@ -38,6 +38,7 @@ class RetryPolicy:
         return now + self._wait(progress.postponements, self.longest_postponement, 2, chance)
 
     def _wait(self, rounds: int, longest: timedelta, factor: int, chance: float) -> timedelta:
-        exponent = min(max(rounds - 1, 0), 32)
+        # No wait is as long as factor ** 10 seconds; without a bound the power outgrows what a timedelta holds.
+        exponent = min(max(rounds - 1, 0), 10)
         wait: timedelta = min(self.first * factor**exponent, longest) * (1 - chance / 4)
         return wait

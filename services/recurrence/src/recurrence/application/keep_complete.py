@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import structlog
 
@@ -14,6 +15,7 @@ from recurrence.application.ports import Documents, Generation, RedisFacts, Task
 
 _log = structlog.get_logger(__name__)
 
+LOOK_AGAIN_AFTER = timedelta(milliseconds=500)
 _AT_ONCE = 8
 _TRIES = 3
 
@@ -59,8 +61,15 @@ class KeepComplete:
         self._state = state
         self._take_up = take_up
 
-    async def step(self) -> None:
-        """Look at the marker, at task-api's epoch and at Redis, and mend what does not fit."""
+    async def step(self) -> timedelta | None:
+        """Look at the marker, at task-api's epoch and at Redis, and mend what does not fit.
+
+        Gives how soon to look again when it is not complete yet: another replica builds, or task-api is away.
+        """
+        await self._look()
+        return None if self._state.is_complete else LOOK_AGAIN_AFTER
+
+    async def _look(self) -> None:
         run_id = await self._redis.run_id()
         epoch = await self._epoch()
         generation = await self._documents.generation()

@@ -11,6 +11,6 @@ PARKED_TOTAL = Counter("outbox_parked_events_total", "Events that this process p
 PUBLISHED = Counter("outbox_published_total", "Events that the broker accepted.", ["topic"])
 FAILURES = Counter(
     "outbox_failures_total",
-    "Failed publications: events that the broker rejected, requests that it refused or did not answer.",
+    "Failed publications: single events (event), or whole requests: rejected, refused or unavailable.",
     ["topic", "kind"],
 )

@@ -94,10 +94,11 @@ class OutboxRelay:
         self._sampled_at = _NEVER
 
     async def drain(self) -> None:
-        """Publish until nothing is due or nothing passes. Cancelled, it finishes the batch in flight first."""
+        """Publish until nothing is due or nothing passes, for some seconds at most: a long backlog is worked off in
+        several turns, so that the gauges stay fresh. Cancelled, it finishes the batch in flight first."""
         await self._sample()
-        more = True
-        while more:
+        began, more = self._monotonic(), True
+        while more and self._monotonic() - began < SAMPLE_EVERY:
             batch = asyncio.ensure_future(self._round())
             try:
                 more = await asyncio.shield(batch)
@@ -187,15 +188,17 @@ class OutboxRelay:
         try:
             rejected = await self._broker.publish(topic, request)
         except BrokerRefused as refusal:
-            self._log_whole(topic, request, "refused", refusal)
+            self._note_whole(topic, request, "refused", str(refusal))
             return _Sent([], {row.id: str(refusal) for row in request}, refused=True)
         except BrokerUnavailable as failure:
-            self._log_whole(topic, request, "unavailable", failure)
+            self._note_whole(topic, request, "unavailable", str(failure))
             return _Sent([], {}, unknown=True)
         accepted = [row.id for row in request if row.id not in rejected]
         metrics.PUBLISHED.labels(topic).inc(len(accepted))
-        if rejected:
-            metrics.FAILURES.labels(topic, "rejected").inc(len(rejected))
+        if not accepted:
+            self._note_whole(topic, request, "rejected", rejected[request[0].id])
+        elif rejected:
+            metrics.FAILURES.labels(topic, "event").inc(len(rejected))
         return _Sent(accepted, rejected)
 
     def _passes(self, pace: _Pace) -> None:
@@ -225,9 +228,10 @@ class OutboxRelay:
     def _spread(self, seconds: float) -> float:
         return seconds * self._random.uniform(0.5, 1.0)
 
-    def _log_whole(self, topic: str, request: Sequence[OutboxRow], kind: str, error: Exception) -> None:
+    def _note_whole(self, topic: str, request: Sequence[OutboxRow], kind: str, reason: str) -> None:
         metrics.FAILURES.labels(topic, kind).inc()
-        _log.warning("outbox_request_failed", topic=topic, events=len(request), kind=kind, error=str(error))
+        if not request[0].waited:  # what is tried alone is reported with its count
+            _log.warning("outbox_request_failed", topic=topic, events=len(request), kind=kind, reason=reason)
 
     def _report(self, failures: Iterable[Failure]) -> None:
         for failure in failures:

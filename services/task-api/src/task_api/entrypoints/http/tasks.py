@@ -16,20 +16,16 @@ from task_api.entrypoints.http.cursors import Cursors
 from task_api.entrypoints.http.documented import problems
 from task_api.entrypoints.http.fields import Instant
 from task_api.entrypoints.http.preconditions import Expected, etag
-from task_api.entrypoints.http.task_models import (
-    CompletedAnswer,
-    CompletionBody,
-    ReminderBody,
-    TaskAnswer,
-    TaskCreate,
-    TaskPage,
-    TaskPatch,
-)
+from task_api.entrypoints.http.task_answers import CompletedAnswer, TaskAnswer, TaskPage
+from task_api.entrypoints.http.task_models import CompletionBody, ReminderBody, TaskCreate, TaskPatch
 
 _ROOT = "/api/v1/tasks"
 _ONE = _ROOT + "/{task_id}"
 PAGE_DEFAULT = 50
 PAGE_MAX = 200
+
+Caller = Callable[..., Awaitable[Principal]]
+"""A FastAPI dependency that says who calls."""
 
 AllowPast = Annotated[bool, Query(description="Whether a due in the past is meant.")]
 
@@ -76,11 +72,17 @@ def _answer(view: TaskView, status: int = 200) -> Response:
     )
 
 
-def task_routes(
-    caller: Callable[..., Awaitable[Principal]], means: Means, reader: TaskReader, cursors: Cursors
-) -> APIRouter:
+def task_routes(caller: Caller, means: Means, reader: TaskReader, cursors: Cursors) -> APIRouter:
     """Give the routes under /api/v1/tasks, except the ledgers."""
     router = APIRouter(tags=["tasks"])
+    _writing_routes(router, caller, means)
+    _reading_routes(router, caller, reader, cursors)
+    _closing_routes(router, caller, means, reader)
+    _reminder_routes(router, caller, means)
+    return router
+
+
+def _writing_routes(router: APIRouter, caller: Caller, means: Means) -> None:
     As = Annotated[Principal, Depends(caller)]  # noqa: N806 - a type
 
     @router.post(_ROOT, status_code=201, response_model=TaskAnswer, responses=problems(401, 422))
@@ -91,29 +93,6 @@ def task_routes(
         answer = _answer(view, 201)
         answer.headers["Location"] = f"{_ROOT}/{view.task.id}"
         return answer
-
-    @router.get(_ROOT, response_model=TaskPage, responses=problems(401, 422))
-    async def page(query: Annotated[TaskQuery, Query()], principal: As) -> Response:
-        """The caller's tasks, newest first."""
-        only = query.filter()
-        where = f"tasks:{principal.user_id}:{only}"
-        after = None if query.cursor is None else cursors.read(query.cursor, where)
-        found = await reader.page(principal.user_id, only, after, query.limit + 1)
-        shown, more = found[: query.limit], len(found) > query.limit
-        cursor = None
-        if more:
-            last = shown[-1].task
-            cursor = cursors.write(Position(last.created_at, last.id), where)
-        body = TaskPage(items=tuple(TaskAnswer.of(view) for view in shown), next_cursor=cursor, has_next=more)
-        return Response(body.model_dump_json(), media_type="application/json")
-
-    @router.get(_ONE, response_model=TaskAnswer, responses=problems(401, 404, 422))
-    async def read(task_id: UUID, principal: As) -> Response:
-        """One task."""
-        view = await reader.task(principal.user_id, task_id)
-        if view is None:
-            raise TaskNotFound("there is no such task")
-        return _answer(view)
 
     @router.patch(_ONE, response_model=TaskAnswer, responses=problems(400, 401, 404, 409, 412, 422))
     async def change(
@@ -138,14 +117,35 @@ def task_routes(
         await remove(means, actor_of(principal), principal.user_id, task_id, expected)
         return Response(status_code=204)
 
-    _closing_routes(router, caller, means, reader)
-    _reminder_routes(router, caller, means)
-    return router
+
+def _reading_routes(router: APIRouter, caller: Caller, reader: TaskReader, cursors: Cursors) -> None:
+    As = Annotated[Principal, Depends(caller)]  # noqa: N806 - a type
+
+    @router.get(_ROOT, response_model=TaskPage, responses=problems(401, 422))
+    async def page(query: Annotated[TaskQuery, Query()], principal: As) -> Response:
+        """The caller's tasks, newest first."""
+        only = query.filter()
+        where = f"tasks:{principal.user_id}:{only}"
+        after = None if query.cursor is None else cursors.read(query.cursor, where)
+        found = await reader.page(principal.user_id, only, after, query.limit + 1)
+        shown, more = found[: query.limit], len(found) > query.limit
+        cursor = None
+        if more:
+            last = shown[-1].task
+            cursor = cursors.write(Position(last.created_at, last.id), where)
+        body = TaskPage(items=tuple(TaskAnswer.of(view) for view in shown), next_cursor=cursor, has_next=more)
+        return Response(body.model_dump_json(), media_type="application/json")
+
+    @router.get(_ONE, response_model=TaskAnswer, responses=problems(401, 404, 422))
+    async def read(task_id: UUID, principal: As) -> Response:
+        """One task."""
+        view = await reader.task(principal.user_id, task_id)
+        if view is None:
+            raise TaskNotFound("there is no such task")
+        return _answer(view)
 
 
-def _closing_routes(
-    router: APIRouter, caller: Callable[..., Awaitable[Principal]], means: Means, reader: TaskReader
-) -> None:
+def _closing_routes(router: APIRouter, caller: Caller, means: Means, reader: TaskReader) -> None:
     As = Annotated[Principal, Depends(caller)]  # noqa: N806 - a type
 
     @router.patch(
@@ -176,7 +176,7 @@ def _closing_routes(
         )
 
 
-def _reminder_routes(router: APIRouter, caller: Callable[..., Awaitable[Principal]], means: Means) -> None:
+def _reminder_routes(router: APIRouter, caller: Caller, means: Means) -> None:
     As = Annotated[Principal, Depends(caller)]  # noqa: N806 - a type
 
     @router.post(

@@ -1,0 +1,167 @@
+"""The bodies that the task routes answer with."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Any, Self
+from uuid import UUID
+
+from pydantic import Field
+
+from event_contracts.series import Anchor, DstGap, MonthEnd, Overdue, PileUp
+from event_contracts.values import Channel, Priority, TaskStatus
+from task_api.application.ports import TaskView
+from task_api.domain.series import Recurrence
+from task_api.domain.task import Reminder
+from task_api.entrypoints.http.fields import Answer
+
+
+def _absent(value: object) -> bool:
+    return value is None
+
+
+class ReminderAnswer(Answer):
+    """A reminder as it stands."""
+
+    id: UUID
+    offset: timedelta | None = Field(default=None, exclude_if=_absent)
+    at: datetime | None = Field(default=None, exclude_if=_absent)
+    channels: tuple[Channel, ...] = Field(default=(), exclude_if=lambda channels: not channels)
+    snoozed_until: datetime | None = Field(default=None, exclude_if=_absent)
+    acknowledged_at: datetime | None = Field(default=None, exclude_if=_absent)
+
+
+class RecurrenceAnswer(Answer):
+    """How a task recurs."""
+
+    rrule: str
+    anchor: Anchor
+    month_end: MonthEnd
+    overdue: Overdue
+    dst_gap: DstGap
+    pile_up: PileUp
+
+
+_TASK_EXAMPLE: dict[str, Any] = {
+    "id": "0190a6f0-3c5e-7b7a-9d7b-5b1f1c7e2a11",
+    "number": 17,
+    "title": "Water the plants",
+    "description": None,
+    "status": "pending",
+    "completed": False,
+    "priority": "medium",
+    "tags": ["home"],
+    "due_at": "2030-05-04T16:00:00Z",
+    "due_date": None,
+    "timezone": "Europe/Berlin",
+    "completed_at": None,
+    "created_at": "2030-05-01T08:00:00Z",
+    "updated_at": "2030-05-01T08:00:00Z",
+    "version": 1,
+    "metadata": {},
+    "reminders": [{"id": "0190a6f0-3c5e-7b7a-9d7b-5b1f1c7e2a12", "offset": "PT30M"}],
+    "recurrence": {
+        "rrule": "FREQ=WEEKLY;BYDAY=MO,TH",
+        "anchor": "schedule",
+        "month_end": "clamp",
+        "overdue": "next_future",
+        "dst_gap": "forward",
+        "pile_up": "wait",
+    },
+    "series_id": "0190a6f0-3c5e-7b7a-9d7b-5b1f1c7e2a13",
+    "occurrence_key": "2030-05-04T18:00:00",
+}
+
+
+class TaskAnswer(Answer, json_schema_extra={"examples": [_TASK_EXAMPLE]}):
+    """A task as it stands. `completed` repeats what `status` says."""
+
+    id: UUID
+    number: int
+    title: str
+    description: str | None
+    status: TaskStatus
+    completed: bool
+    priority: Priority
+    tags: tuple[str, ...]
+    due_at: datetime | None
+    due_date: date | None
+    timezone: str
+    completed_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    version: int
+    metadata: dict[str, Any]
+    reminders: tuple[ReminderAnswer, ...]
+    recurrence: RecurrenceAnswer | None
+    series_id: UUID | None = Field(default=None, exclude_if=_absent)
+    occurrence_key: str | None = Field(default=None, exclude_if=_absent)
+    deleted_at: datetime | None = Field(default=None, exclude_if=_absent)
+
+    @classmethod
+    def of(cls, view: TaskView, **more: Any) -> Self:
+        """Give a task as it is shown."""
+        task = view.task
+        return cls(
+            id=task.id,
+            number=task.number,
+            title=task.title,
+            description=task.description,
+            status=task.status,
+            completed=task.status is TaskStatus.COMPLETED,
+            priority=task.priority,
+            tags=task.tags,
+            due_at=task.due_at,
+            due_date=task.due_date,
+            timezone=task.timezone,
+            completed_at=task.completed_at,
+            created_at=task.created_at,
+            updated_at=task.updated_at,
+            version=task.version,
+            metadata=dict(task.metadata),
+            reminders=tuple(_reminder(reminder) for reminder in task.reminders),
+            recurrence=_recurrence(view.recurrence),
+            series_id=task.series_id,
+            occurrence_key=task.occurrence_key,
+            deleted_at=task.deleted_at,
+            **more,
+        )
+
+
+class CompletedAnswer(TaskAnswer):
+    """A task, and the next instance of its series where that exists already."""
+
+    next: TaskAnswer | None = None
+
+
+class TaskPage(Answer):
+    """A page of tasks; `next_cursor` leads to the one after it."""
+
+    items: tuple[TaskAnswer, ...]
+    next_cursor: str | None
+    has_next: bool
+
+
+def _reminder(reminder: Reminder) -> ReminderAnswer:
+    return ReminderAnswer(
+        id=reminder.id,
+        offset=reminder.offset,
+        at=reminder.at,
+        channels=reminder.channels,
+        snoozed_until=reminder.snoozed_until,
+        acknowledged_at=reminder.acknowledged_at,
+    )
+
+
+def _recurrence(recurrence: Recurrence | None) -> RecurrenceAnswer | None:
+    if recurrence is None:
+        return None
+    policies = recurrence.policies
+    return RecurrenceAnswer(
+        rrule=recurrence.rrule,
+        anchor=policies.anchor,
+        month_end=policies.month_end,
+        overdue=policies.overdue,
+        dst_gap=policies.dst_gap,
+        pile_up=policies.pile_up,
+    )

@@ -1,0 +1,136 @@
+"""News of a task in any order: the newest counts, a copy repeats its effects, a lost race is read again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import permutations
+
+import pytest
+from tests.unit.notifier.samples import START, USER, completed, deleted, later, message, reopened, snapshot
+from tests.unit.notifier.world import World, memory_world
+
+from event_contracts.tasks import TaskSnapshot
+from event_contracts.topics import TOPICS
+from notifier.adapters.dapr_records import TOMBSTONE_TTL, DaprTaskRecords
+from notifier.domain.task_record import record_of
+from service_kit.marker import MarkerStore
+from service_kit.pubsub import Outcome
+from service_kit.state_store import StateConflict, StateUnavailable
+
+
+@pytest.fixture
+async def world() -> World:
+    return await memory_world()
+
+
+def key(world: World, task: TaskSnapshot) -> str:
+    return f"{world.generation}:{task.task_id.hex}"
+
+
+async def stored(world: World, task: TaskSnapshot) -> object:
+    records = DaprTaskRecords(world.state, MarkerStore(world.state))
+    return (await records.load(task.task_id)).record
+
+
+async def test_every_order_of_the_same_news_ends_the_same(world: World) -> None:
+    for order in permutations(range(3)):
+        task = snapshot()
+        story = [task, completed(task), reopened(completed(task))]
+        for position in (*order, *reversed(order)):
+            assert await world.replica().hear_task(story[position]) is Outcome.SUCCESS
+        assert await stored(world, task) == record_of(story[-1])
+
+
+async def test_a_reopened_task_is_not_cleared_by_its_old_end(world: World) -> None:
+    task = snapshot()
+    done = completed(task)
+    replica = world.replica()
+    await replica.hear_task(reopened(done))
+    await world.inbox.add(message(task), START)
+    await replica.hear_task(done)
+    assert await world.unread(USER) == 1
+
+
+async def test_the_same_news_again_does_what_a_dead_process_left(world: World) -> None:
+    task = snapshot()
+    done = completed(task)
+    replica = world.replica()
+    await replica.hear_task(done)
+    await world.inbox.add(message(task), START)
+    await replica.hear_task(task)
+    assert await world.unread(USER) == 0, "older news re-assert the newest state"
+
+
+async def test_a_higher_epoch_wins_over_a_higher_version(world: World) -> None:
+    task = later(snapshot(), version=9)
+    restored = snapshot(task_id=task.task_id, version=2, epoch=2)
+    replica = world.replica()
+    for news in (restored, task):
+        await replica.hear_task(news)
+    assert await stored(world, task) == record_of(restored)
+
+
+async def test_news_below_the_markers_epoch_are_of_a_past_that_is_gone() -> None:
+    world = await memory_world()
+    await MarkerStore(world.state).create(2, "run")
+    task = snapshot()
+    assert await world.replica().hear_task(task) is Outcome.SUCCESS
+    assert await stored(world, task) is None
+
+
+async def test_without_a_marker_it_comes_again(world: World) -> None:
+    world.state.flush()
+    assert await world.replica().hear_task(snapshot()) is Outcome.RETRY
+    assert world.state.keys == []
+
+
+async def test_a_lost_race_against_newer_news_is_fine(world: World) -> None:
+    task = snapshot()
+    await world.replica().hear_task(task)
+    done = completed(task)
+
+    async def overtaken(step: str) -> None:
+        if step == "before state.replace":
+            await world.replica().hear_task(reopened(done))
+
+    assert await world.replica(overtaken).hear_task(done) is Outcome.SUCCESS
+    assert await stored(world, task) == record_of(reopened(done))
+
+
+@pytest.mark.parametrize("failure", [StateConflict("by the test"), StateUnavailable("by the test")])
+@pytest.mark.parametrize("landed", [True, False])
+async def test_a_write_that_failed_is_never_taken_for_done(
+    world: World, failure: StateConflict | StateUnavailable, landed: bool
+) -> None:
+    task = snapshot()
+    await world.inbox.add(message(task), START)
+    done = completed(task)
+
+    async def failing(step: str) -> None:
+        if step == "before state.create":
+            world.state.fail_next(failure, landed=landed)
+
+    assert await world.replica(failing).hear_task(done) is Outcome.RETRY
+    assert await world.replica().hear_task(done) is Outcome.SUCCESS
+    assert await world.unread(USER) == 0
+
+
+async def test_a_state_store_that_cannot_be_read_is_a_retry(world: World) -> None:
+    world.state.fail_next(StateUnavailable("by the test"))
+    assert await world.replica().hear_task(snapshot()) is Outcome.RETRY
+
+
+async def test_a_tombstone_outlives_the_topic_and_a_live_record_stays(world: World) -> None:
+    task = snapshot()
+    gone = deleted(task)
+    replica = world.replica()
+    await replica.hear_task(gone)
+    expires = world.state.expires_at(key(world, task))
+    assert expires is not None
+    retention = max(topic.retention for topic in TOPICS.values())
+    assert expires - await world.clock.now() == TOMBSTONE_TTL > retention
+    await world.advance(timedelta(days=1))
+    await replica.hear_task(gone)
+    assert world.state.expires_at(key(world, task)) == expires + timedelta(days=1)
+    await replica.hear_task(reopened(gone).model_copy(update={"deleted_at": None}))
+    assert world.state.expires_at(key(world, task)) is None
