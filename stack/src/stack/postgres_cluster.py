@@ -60,6 +60,7 @@ class Cluster:
             run_as=user,
         )  # fmt: skip
         # In single-user mode, before anything listens: at no time is there a server without a password.
+        # It may create databases, since each integration test has one of its own.
         run(
             [str(self.programs / "postgres"), "--single", "-D", str(draft), "postgres"],
             doing="making the database",
@@ -67,7 +68,7 @@ class Cluster:
             folder=draft,
             run_as=user,
             stdin=(
-                f"CREATE ROLE taskstream LOGIN PASSWORD '{self.password}'\n"
+                f"CREATE ROLE taskstream LOGIN CREATEDB PASSWORD '{self.password}'\n"
                 "CREATE DATABASE taskstream OWNER taskstream\n"
             ),
         )

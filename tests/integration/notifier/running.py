@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote
 from uuid import UUID, uuid4
 
@@ -108,7 +108,7 @@ class Running:
         self.app: FastAPI = build(town.settings, sidecar=town.sidecar)
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Running:
+    async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.app.router.lifespan_context(self.app))
         self.client = await self._stack.enter_async_context(
             httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://notifier")
