@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -139,3 +140,19 @@ async def test_starting_twice_runs_once() -> None:
     await steps.reach(1)
     await loop.stop()
     assert steps.count == 1
+
+
+async def test_a_step_that_swallows_its_cancellation_does_not_keep_the_loop_running() -> None:
+    began = asyncio.Event()
+
+    async def step() -> None:
+        began.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(30)
+
+    loop = Loop("deaf", step, timedelta(seconds=30))
+    loop.start()
+    await began.wait()
+    async with asyncio.timeout(5):
+        await loop.stop()
+    assert not loop.running

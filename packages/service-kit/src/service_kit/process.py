@@ -41,6 +41,7 @@ class Loop:
         self._longest_pause = max(longest_pause.total_seconds(), self._interval)
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
         self._failures = 0
 
     def wake(self) -> None:
@@ -50,6 +51,7 @@ class Loop:
     def start(self) -> None:
         """Begin to run as a task of the current event loop; does nothing when it runs."""
         if self._task is None or self._task.done():
+            self._stopping = False
             self._task = asyncio.create_task(self.run(), name=f"loop-{self.name}")
 
     @property
@@ -62,14 +64,19 @@ class Loop:
         task, self._task = self._task, None
         if task is None:
             return
+        # Said besides the cancellation: before Python 3.12 `asyncio.wait_for`, with which redis-py writes, drops one
+        # that comes together with its result, and the loop would go on for ever.
+        self._stopping = True
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
     async def run(self) -> None:
-        """Run until cancelled."""
-        while True:
+        """Run until stopped or cancelled."""
+        while not self._stopping:
             self._woken.clear()
             pause = await self._guarded_step()
+            if self._stopping:
+                return
             if self._failures:
                 await asyncio.sleep(pause)
             else:
