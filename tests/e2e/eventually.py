@@ -14,7 +14,7 @@ async def eventually(
     look: Callable[[], Awaitable[ResultT]],
     holds: Callable[[ResultT], bool] = bool,
     *,
-    seconds: float = 20.0,
+    seconds: float = 60.0,
     what: str = "the condition",
 ) -> ResultT:
     """Look again and again until `holds` is true of what is seen; fail with what was seen last."""

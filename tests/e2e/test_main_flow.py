@@ -186,7 +186,7 @@ async def test_every_event_again_twice_and_in_reverse_changes_nothing(
         async def caught_up(group: str = service) -> bool:
             return await _caught_up(bootstrap, group)
 
-        await eventually(caught_up, seconds=40, what=f"{service} having handled the copies")
+        await eventually(caught_up, seconds=90, what=f"{service} having handled the copies")
     assert await state() == before
 
     parked = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None)

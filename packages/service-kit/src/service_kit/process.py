@@ -67,6 +67,7 @@ class Loop:
         # Said besides the cancellation: before Python 3.12 `asyncio.wait_for`, with which redis-py writes, drops one
         # that comes together with its result, and the loop would go on for ever.
         self._stopping = True
+        self._woken.set()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -75,8 +76,6 @@ class Loop:
         while not self._stopping:
             self._woken.clear()
             pause = await self._guarded_step()
-            if self._stopping:
-                return
             if self._failures:
                 await asyncio.sleep(pause)
             else:
