@@ -116,6 +116,10 @@ class Running:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Leave as at SIGTERM."""
         await self._stack.aclose()
 
     async def hear(self, topic: str, data: Any) -> str:

@@ -13,11 +13,13 @@ HOST = "127.0.0.1"
 
 
 class Sink:
-    """`rcpt` and `data` are the answers to RCPT TO and DATA; while `gate` is closed, DATA gets no answer."""
+    """`sender`, `rcpt` and `data` are the answers to MAIL FROM, RCPT TO and DATA; no answer to DATA while `gate` is
+    closed. `open` are the connections there are."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.recipients: list[str] = []
+        self.sender = "250 OK"
         self.rcpt = "250 OK"
         self.data = "250 OK"
         self.gate = asyncio.Event()
@@ -26,7 +28,14 @@ class Sink:
         self.held = 0
         self.port = 0
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.BaseTransport] = set()
+        self.open: set[asyncio.BaseTransport] = set()
+
+    async def handle_MAIL(  # noqa: N802 - aiosmtpd's name
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if self.sender.startswith("250"):
+            envelope.mail_from = address
+        return self.sender
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -57,8 +66,13 @@ class Sink:
 
             class Protocol(SMTP):
                 def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                    sink._open.add(transport)
+                    sink.open.add(transport)
+                    self._mine = transport
                     super().connection_made(transport)
+
+                def connection_lost(self, error: Exception | None) -> None:
+                    sink.open.discard(self._mine)
+                    super().connection_lost(error)
 
             return Protocol(self, hostname="sink.local", loop=loop)
 
@@ -69,9 +83,9 @@ class Sink:
         """Stop listening and drop every connection."""
         if self._server is not None:
             self._server.close()
-            for transport in self._open:
+            for transport in self.open:
                 transport.close()
-            self._open.clear()
+            self.open.clear()
             await asyncio.sleep(0)
             await self._server.wait_closed()
             self._server = None

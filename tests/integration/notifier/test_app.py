@@ -237,6 +237,20 @@ async def test_a_replica_that_stops_leaves_the_rest_to_the_next(
     assert len({mail["Message-ID"] for mail in town.sink.mails}) == 6
 
 
+async def test_stopping_always_ends(town: Town) -> None:
+    """Redis commands are under way all the time, and a cancellation that comes in one of them may get lost there."""
+    ada = town.person()
+    for _ in range(12):
+        async with Running(town) as running:
+            await eventually(running.ready)
+            await running.hear_due(town.task(ada))
+            ticks = [asyncio.ensure_future(running.tick()) for _ in range(20)]
+            await asyncio.gather(*ticks[:10])
+            async with asyncio.timeout(20):
+                await running.stop()
+            await asyncio.gather(*ticks, return_exceptions=True)
+
+
 async def test_an_erased_person(town: Town, service: Running, redis: Redis) -> None:
     ada = town.person()
     await service.hear_due(town.task(ada))

@@ -10,7 +10,7 @@ from datetime import timedelta
 from itertools import count
 
 import pytest
-from tests.unit.notifier.samples import START, USER, completed, deleted, later, reminder, snapshot
+from tests.unit.notifier.samples import START, USER, completed, deleted, later, reminder, reopened, snapshot
 from tests.unit.notifier.world import LEASE, CrashError, Gate, World
 
 from event_contracts.tasks import TaskSnapshot
@@ -111,7 +111,7 @@ class DeliveryBehaviour:
         tries = 0
         while not world.told(Channel.EMAIL):
             tries += await replica.work(Channel.EMAIL)
-            await world.advance(timedelta(minutes=30))
+            await world.advance(timedelta(minutes=31))
             assert tries <= 60
         (told,) = world.told(Channel.EMAIL)
         assert (told["outcome"], told["reason"]) == ("failed", "given up: mail server: timeout")
@@ -149,6 +149,32 @@ class DeliveryBehaviour:
         await world.settle()
         assert world.mailer.sent == []
         assert [data["reason"] for data in world.told(Channel.EMAIL)] == ["task completed"]
+
+    async def test_a_task_closed_between_the_question_and_the_entry_leaves_nothing_unread(
+        self, world: World
+    ) -> None:
+        """Its news come and find nothing to clear, then the entry comes: whoever adds it must look again."""
+        task = world.commit(snapshot())
+
+        async def closing(step: str) -> None:
+            if step == "before inbox.add":
+                await world.replica().hear_task(world.commit(completed(task)))
+
+        await world.replica().hear_due(task)
+        await world.replica(closing).work(Channel.INBOX)
+        (entry,) = await world.entries(USER)
+        assert entry.cleared
+        assert await world.unread(USER) == 0
+
+    async def test_an_old_end_that_is_all_that_was_heard_clears_nothing(self, world: World) -> None:
+        """The task was reopened, and only the news of its end are here yet."""
+        task = snapshot()
+        done = completed(task)
+        await world.replica().hear_task(done)
+        world.commit(reopened(done))
+        await world.replica().hear_due(task)
+        await world.settle()
+        assert await world.unread(USER) == 1
 
     async def test_a_reminder_that_was_moved_is_not_sent(self, world: World) -> None:
         task = snapshot()
