@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from tests.e2e.eventually import eventually
 
 from stack import Instance
 
@@ -74,6 +76,18 @@ class Person:
         return len(self.system.mail(to=self.email))
 
 
+async def _all_take_events(system: Instance) -> bool:
+    """Whether each app lets its sidecar deliver; after a restart it first waits for what was under way to end."""
+    urls = [
+        f"http://127.0.0.1:{status.ports['HTTP']}/health/deliveries"
+        for status in system.status()
+        if "HTTP" in status.ports
+    ]
+    async with httpx.AsyncClient(timeout=2) as client:
+        answers = await asyncio.gather(*(client.get(url) for url in urls), return_exceptions=True)
+    return all(isinstance(answer, httpx.Response) and answer.is_success for answer in answers)
+
+
 @pytest.fixture
 async def register(system: Instance) -> AsyncIterator[Callable[[], Awaitable[Person]]]:
     """Registers people; their connections are closed at the end of the test."""
@@ -97,6 +111,7 @@ async def register(system: Instance) -> AsyncIterator[Callable[[], Awaitable[Per
 
 
 @pytest.fixture
-async def person(register: Callable[[], Awaitable[Person]]) -> Person:
-    """One registered user."""
+async def person(system: Instance, register: Callable[[], Awaitable[Person]]) -> Person:
+    """One registered user, of a system that has got over the test before."""
+    await eventually(lambda: _all_take_events(system), what="deliveries everywhere")
     return await register()

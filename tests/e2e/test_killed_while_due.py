@@ -87,3 +87,25 @@ async def test_what_was_committed_before_task_api_died_is_published(system: Inst
     await asyncio.to_thread(system.kill, "task-api")
     await asyncio.to_thread(system.restart, "task-api")
     await _heard_once(person, task)
+
+
+async def test_an_app_that_comes_back_while_an_event_is_tried_hears_every_topic(
+    system: Instance, person: Person
+) -> None:
+    """The sidecar outlives it, with a delivery under way: no subscription may get lost between the two."""
+    fire_at = datetime.now(UTC) + timedelta(seconds=4)
+    task = await _scheduled(person, fire_at)
+    # It takes the connection and never answers: the event that it fired is under way when it dies.
+    await asyncio.to_thread(system.pause, "task-api")
+    await asyncio.sleep((fire_at - datetime.now(UTC)).total_seconds() + 0.5)
+    await asyncio.to_thread(system.kill, "task-api")
+    await asyncio.to_thread(system.restart, "task-api")
+    await _heard_once(person, task)
+
+    after = await _scheduled(person, datetime.now(UTC) + timedelta(seconds=2))
+
+    async def heard() -> set[str]:
+        return {entry["kind"] for entry in await person.activity(after["id"])}
+
+    wanted = {"reminder_scheduled", "reminder_fired", "notification_delivered"}
+    await eventually(heard, lambda seen: wanted <= seen, what="every report about the next task")

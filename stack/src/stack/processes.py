@@ -232,9 +232,11 @@ def sidecar(
         "dapr-internal-grpc-listen-address": HOST,
         "metrics-listen-address": HOST,
         "config": resources.configuration,
-        "app-health-check-path": "/health/ready",
+        "app-health-check-path": "/health/deliveries",
+        # Seconds; and milliseconds.
         "app-health-probe-interval": 1,
-        "app-health-threshold": 2,
+        "app-health-probe-timeout": 900,
+        "app-health-threshold": 3,
         "placement-host-address": "",
         "scheduler-host-address": "",
         "log-level": "info",

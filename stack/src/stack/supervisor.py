@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import socket
 import subprocess
@@ -28,6 +29,13 @@ _TAIL_LINES = 20
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
+@atexit.register
+def _reap() -> None:
+    for pid, child in list(_children.items()):
+        if child.poll() is not None:
+            _children.pop(pid, None)
+
+
 class Supervisor:
     """The processes of one instance, known by their names; state lies in its folder alone.
 
@@ -48,8 +56,7 @@ class Supervisor:
     def find(self, name: str) -> psutil.Process | None:
         """The running process of that name, or None."""
         record = pidfile.read(self._pid(name))
-        if record is not None and record.pid in _children and _children[record.pid].poll() is not None:
-            del _children[record.pid]
+        _reap()
         return pidfile.alive(record)
 
     def is_current(self, process: Process) -> bool:

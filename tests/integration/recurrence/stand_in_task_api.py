@@ -19,6 +19,7 @@ heard: list[dict[str, Any]] = []
 
 
 @app.get("/health/ready")
+@app.get("/health/deliveries")
 async def ready() -> dict[str, str]:
     return {"status": "healthy"}
 

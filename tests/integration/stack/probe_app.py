@@ -22,6 +22,7 @@ SUBSCRIPTIONS: list[dict[str, str]] = json.loads(os.environ.get("PROBE_SUBSCRIPT
 
 
 @app.get("/health/ready")
+@app.get("/health/deliveries")
 @app.get("/health/live")
 async def health() -> dict[str, str]:
     return {"status": "healthy"}

@@ -69,6 +69,8 @@ def test_an_interrupted_start_is_undone(state: Path) -> None:
     starting = subprocess.Popen(
         [sys.executable, "-m", "stack", "up", "--only", "infra", "--instance", "stop-test"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Whoever runs the tests in the background may have SIGINT ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         assert starting.stdout is not None

@@ -2,6 +2,7 @@
 
 SidecarError
 ├── SidecarUnavailable   not reached, timed out, or failed (5xx): it may or may not have been done
+│   └── SidecarAbsent    nothing listens there
 └── PublishRejected      refused (4xx): trying the same again is of no use
 """
 
@@ -36,6 +37,10 @@ class SidecarError(Exception):
 
 class SidecarUnavailable(SidecarError):
     """The sidecar, or what is behind it, was not reached, timed out or failed: it may or may not have been done."""
+
+
+class SidecarAbsent(SidecarUnavailable):
+    """Nobody took the connection."""
 
 
 class PublishRejected(SidecarError):
@@ -194,7 +199,8 @@ class Sidecar:
         except (httpx.TransportError, httpx.InvalidURL) as error:
             kind = "timeout" if isinstance(error, httpx.TimeoutException) else "unreachable"
             SIDECAR_FAILURES.labels(operation, kind).inc()
-            raise SidecarUnavailable(f"{operation}: sidecar {kind} ({type(error).__name__})") from error
+            failure = SidecarAbsent if isinstance(error, httpx.ConnectError) else SidecarUnavailable
+            raise failure(f"{operation}: sidecar {kind} ({type(error).__name__})") from error
         finally:
             SIDECAR_DURATION.labels(operation).observe(perf_counter() - began)
         if answer.is_server_error and not (partial and _failed_entries(answer) is not None):

@@ -139,6 +139,7 @@ def build(
             Dependency("sidecar", sidecar.check, critical=False),
             Dependency("smtp", mailer.check, critical=False),
         ],
+        sidecar,
     )
     principal = bearer(TokenVerifier(settings, SiblingKeys(sidecar)))
     app.include_router(router(ShowInbox(inbox, clock, tell_reads.wake), principal))

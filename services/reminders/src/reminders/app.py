@@ -88,6 +88,7 @@ def build(
             Dependency("schedule", rebuilder.check, critical=True),
             Dependency("sidecar", sidecar.check, critical=False),
         ],
+        sidecar,
     )
     subscribe(app, settings, handlers(applier))
     on_cron(app, settings, "reminder-cron", tick)

@@ -86,9 +86,8 @@ def build(
     )
     install_http(app, settings)
     install_domain_problems(app)
-    install_health(
-        app, settings, _dependencies(PostgresDatabase(engine), redis, sidecar, settings.pubsub_name)
-    )
+    dependencies = _dependencies(PostgresDatabase(engine), redis, sidecar, settings.pubsub_name)
+    install_health(app, settings, dependencies, sidecar)
     clock = clock or choose_clock(settings, redis)
     if passwords is None:
         passwords = Argon2Passwords(settings.password_workers)

@@ -31,4 +31,5 @@ def install_health_routes(
             Dependency("documents", documents_are_complete, critical=True),
             Dependency("sidecar", sidecar.check, critical=False),
         ],
+        sidecar,
     )
