@@ -40,10 +40,14 @@ from task_api.domain.account import Account
 from task_api.domain.errors import AccountNotFound
 from task_api.entrypoints.events import Consumers, install_events
 from task_api.entrypoints.http.auth import auth_routes
+from task_api.entrypoints.http.callers import Callers
 from task_api.entrypoints.http.cursors import Cursors
 from task_api.entrypoints.http.ledgers import ledger_routes
 from task_api.entrypoints.http.problems import install_domain_problems
-from task_api.entrypoints.http.tasks import task_routes
+from task_api.entrypoints.http.task_closing import task_closing_routes
+from task_api.entrypoints.http.task_reading import task_reading_routes
+from task_api.entrypoints.http.task_reminders import task_reminder_routes
+from task_api.entrypoints.http.task_writing import task_writing_routes
 from task_api.entrypoints.http.users import user_routes
 from task_api.entrypoints.internal import install_internal
 from task_api.settings import Settings
@@ -135,7 +139,8 @@ def _install_api(
     revoked = RedisRevokedSessions(redis, accounts, keys.lifetime_seconds)
     # Tokens live by the machine's clock, which is the one that verifies them, even where a test moves the other.
     sessions = Sessions(accounts, passwords, keys, revoked, SystemClock().now)
-    caller = bearer(TokenVerifier(settings, StaticKeys(keys.public_keys), revoked=revoked.is_revoked))
+    session = bearer(TokenVerifier(settings, StaticKeys(keys.public_keys), revoked=revoked.is_revoked))
+    callers = Callers(read=session, write=session, session=session, admin=session)
 
     async def read_account(user_id: UUID) -> Account:
         account = await accounts.account(user_id)
@@ -148,10 +153,13 @@ def _install_api(
 
     means = Means(PostgresDatabase(engine), clock.now, relay.wake)
     reader = PostgresTaskReader(engine)
-    app.include_router(auth_routes(sessions, caller, keys.jwks()))
-    app.include_router(user_routes(caller, read_account, change))
-    app.include_router(task_routes(caller, means, reader, cursors))
-    app.include_router(ledger_routes(caller, reader, cursors))
+    app.include_router(auth_routes(sessions, callers.session, keys.jwks()))
+    app.include_router(user_routes(callers.session, read_account, change))
+    app.include_router(task_writing_routes(callers, means))
+    app.include_router(task_reading_routes(callers, reader, cursors))
+    app.include_router(task_closing_routes(callers, means, reader))
+    app.include_router(task_reminder_routes(callers, means))
+    app.include_router(ledger_routes(callers.read, reader, cursors))
 
 
 def _dependencies(

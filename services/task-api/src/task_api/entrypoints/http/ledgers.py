@@ -13,7 +13,7 @@ from task_api.domain.errors import TaskNotFound
 from task_api.entrypoints.http.cursors import Cursors
 from task_api.entrypoints.http.documented import problems
 from task_api.entrypoints.http.ledger_models import ActivityAnswer, ActivityPage, RevisionAnswer, RevisionPage
-from task_api.entrypoints.http.tasks import PAGE_DEFAULT, PAGE_MAX
+from task_api.entrypoints.http.task_reading import PAGE_DEFAULT, PAGE_MAX
 
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 Cursor = Annotated[str | None, Query(max_length=200)]

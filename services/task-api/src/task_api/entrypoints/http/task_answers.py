@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
 
+from fastapi import Response
 from pydantic import Field
 
 from event_contracts.series import Anchor, DstGap, MonthEnd, Overdue, PileUp
@@ -14,6 +15,10 @@ from task_api.application.ports import TaskView
 from task_api.domain.series import Recurrence
 from task_api.domain.task import Reminder
 from task_api.entrypoints.http.fields import Answer
+from task_api.entrypoints.http.preconditions import etag
+
+ROOT = "/api/v1/tasks"
+ONE = ROOT + "/{task_id}"
 
 
 def _absent(value: object) -> bool:
@@ -164,4 +169,14 @@ def _recurrence(recurrence: Recurrence | None) -> RecurrenceAnswer | None:
         overdue=policies.overdue,
         dst_gap=policies.dst_gap,
         pile_up=policies.pile_up,
+    )
+
+
+def task_answer(view: TaskView, status: int = 200) -> Response:
+    """Give the response that shows a task."""
+    return Response(
+        TaskAnswer.of(view).model_dump_json(),
+        status_code=status,
+        media_type="application/json",
+        headers={"ETag": etag(view.task.version)},
     )
