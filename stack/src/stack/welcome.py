@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+from pathlib import Path
+
 from stack.instance import Instance
 from stack.ports import DEFAULT_INSTANCE
 
 
 def welcome(stack: Instance) -> str:
     """The text for what runs: addresses, a session to paste into a shell, and how to stop."""
+    command = own_command()
     chosen = "" if stack.name == DEFAULT_INSTANCE else f" --instance {stack.name}"
     running = stack.options.services
     parts = [_addresses(stack, running)]
     if "task-api" in running:
-        parts.append(_session(stack.app_url("task-api"), chosen))
+        parts.append(_session(stack.app_url("task-api"), command, chosen))
     parts.append(
-        f"Look:  stack status{chosen} · stack logs -f NAME{chosen} · stack mail{chosen}\n"
-        f"Stop:  stack down{chosen}  (the data stays; --wipe deletes it)"
+        f"Look:  {command} status{chosen} · {command} logs -f NAME{chosen} · {command} mail{chosen}\n"
+        f"Stop:  {command} down{chosen}  (the data stays; --wipe deletes it)"
     )
     return "\n\n".join(parts) + "\n"
+
+
+def own_command() -> str:
+    """How this command is called in the shell that reads this: by its name, or by the path to it."""
+    installed = Path(sys.executable).parent / "stack"
+    found = shutil.which("stack")
+    if found is not None and Path(found).resolve() == installed.resolve():
+        return "stack"
+    return os.path.relpath(installed) if installed.is_relative_to(Path.cwd()) else str(installed)
 
 
 def _addresses(stack: Instance, running: tuple[str, ...]) -> str:
@@ -27,11 +42,11 @@ def _addresses(stack: Instance, running: tuple[str, ...]) -> str:
         lines.append(f"  {name:<12} {url}/docs   {url}/health")
     if not running:
         lines += [f"  {name:<12} {stack.address(name)}" for name in ("postgres", "redis", "kafka", "smtp")]
-        lines.append("  (passwords: stack env)")
+        lines.append(f"  (passwords: {own_command()} env)")
     return "\n".join(lines)
 
 
-def _session(api: str, chosen: str) -> str:
+def _session(api: str, command: str, chosen: str) -> str:
     # Lines end in a backslash inside a command, so the whole can be pasted at once.
     return f"""\
 Try it: paste this into a shell. The reminder fires half a minute later.
@@ -45,6 +60,6 @@ Try it: paste this into a shell. The reminder fires half a minute later.
   ID=$(curl -s $API/tasks -H "$AUTH" -H "$JSON" -d '{{"title": "Water the plants", "due_at": "'$DUE'",
     "reminders": [{{"offset": "PT30S"}}], "recurrence": {{"rrule": "FREQ=WEEKLY"}}}}' | field id)
   curl -s "$API/tasks" -H "$AUTH"                          # the list
-  stack mail{chosen} --to $MAIL --wait 60                  # the reminder
+  {command} mail{chosen} --to $MAIL --wait 60              # the reminder
   curl -s -X POST $API/tasks/$ID/complete -H "$AUTH"       # done: next week's follows
   curl -s $API/tasks/$ID/activity -H "$AUTH"               # what happened, and why"""
