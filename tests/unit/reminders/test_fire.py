@@ -155,3 +155,22 @@ async def test_without_a_marker_nothing_is_claimed(rig: Rig) -> None:
     rig.clock.advance(timedelta(minutes=1))
     assert await rig.firer().fire_all() is None
     assert await rig.index.depth() == 1
+
+
+async def test_one_whose_task_cannot_be_asked_for_holds_up_nobody(rig: Rig) -> None:
+    known, lost = snapshot(reminders=(reminder(at=SOON),)), snapshot(reminders=(reminder(at=SOON),))
+    for task in (known, lost):
+        await rig.applier().apply(task)
+    rig.state.flush()
+    await rig.begin()
+    await rig.applier().apply(known)
+    path = f"/internal/v1/tasks/{lost.task_id}"
+    rig.sidecar.on_invoke("task-api", path, status=503, json={})
+    rig.clock.advance(timedelta(minutes=1))
+    await rig.firer().fire_all()
+    assert [one for _, one in rig.fired()] == [str(known.reminders[0].reminder_id)]
+
+    rig.sidecar.on_invoke("task-api", path, json=lost.model_dump(mode="json"))
+    rig.clock.advance(timedelta(seconds=2))
+    await rig.firer().fire_all()
+    assert [one for _, one in rig.fired()] == [str(task.reminders[0].reminder_id) for task in (known, lost)]

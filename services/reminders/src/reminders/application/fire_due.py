@@ -26,6 +26,7 @@ from service_kit.state_store import StateWriteFailed
 _log = get_logger(__name__)
 
 PUBLISH_AGAIN_AFTER = timedelta(seconds=1)
+ASK_AGAIN_AFTER = timedelta(seconds=2)
 _MARK_ATTEMPTS = 8
 
 
@@ -34,6 +35,7 @@ class _Sorted:
     """The leases of one claim by what is to be done with them."""
 
     drop: list[Lease] = field(default_factory=list)
+    wait: list[Lease] = field(default_factory=list)
     fire: list[tuple[Lease, Member, Document]] = field(default_factory=list)
 
 
@@ -75,26 +77,37 @@ class DueFirer:
 
     async def _handle(self, generation: str, claim: Claim) -> None:
         members = [(lease, Member.parse(lease.member)) for lease in claim.leases]
-        stored = await self._documents.get_many(generation, {member.task_id for _, member in members})
-        await self._fetch_missing(
-            generation, {member.task_id for _, member in members} - stored.keys(), stored
-        )
-        work = _sort(members, stored)
+        tasks = {member.task_id for _, member in members}
+        stored = await self._documents.get_many(generation, tasks)
+        undecided = await self._fetch_missing(generation, tasks - stored.keys(), stored)
+        work = _sort(members, stored, undecided)
+        for lease in work.wait:
+            await self._index.release(lease, claim.now + ASK_AGAIN_AFTER)
         accepted = await self._publish(claim, work) if work.fire else []
         marked = await self._mark(generation, accepted)
         await self._index.ack_many([*work.drop, *marked])
 
     async def _fetch_missing(
         self, generation: str, missing: set[UUID], stored: dict[UUID, StoredDocument]
-    ) -> None:
-        """No document at all: ask task-api and apply its answer; an unknown task stays without one."""
+    ) -> set[UUID]:
+        """No document at all: ask task-api and apply its answer; an unknown task stays without one.
+
+        Gives the tasks of which task-api could not be asked: they wait, and hold up nobody else.
+        """
+        undecided = set()
         for task_id in missing:
-            task = await self._task_api.task(task_id)
+            try:
+                task = await self._task_api.task(task_id)
+            except SidecarError as error:
+                _log.warning("task_not_asked_for", task_id=str(task_id), error=str(error))
+                undecided.add(task_id)
+                continue
             if task is not None:
                 await self._applier.apply(task)
                 found = await self._documents.get(generation, task_id)
                 if found is not None:
                     stored[task_id] = found
+        return undecided
 
     async def _publish(self, claim: Claim, work: _Sorted) -> list[tuple[Lease, Member]]:
         events = [
@@ -153,9 +166,14 @@ class DueFirer:
         return False
 
 
-def _sort(members: Sequence[tuple[Lease, Member]], stored: dict[UUID, StoredDocument]) -> _Sorted:
+def _sort(
+    members: Sequence[tuple[Lease, Member]], stored: dict[UUID, StoredDocument], undecided: set[UUID]
+) -> _Sorted:
     work = _Sorted()
     for lease, member in members:
+        if member.task_id in undecided:
+            work.wait.append(lease)
+            continue
         found = stored.get(member.task_id)
         reason = "unknown_task" if found is None else fence(found.document, member)
         if found is not None and reason is None:

@@ -13,6 +13,7 @@ from reminders.application.ports import Markers, RebuildLock, TaskApi
 from reminders.metrics import REBUILDS, REBUILT_TASKS
 from service_kit.logs import get_logger
 from service_kit.marker import Marker
+from service_kit.sidecar import SidecarError
 
 _log = get_logger(__name__)
 
@@ -67,9 +68,17 @@ class Rebuilder:
         return marker is not None and marker.run_id == run_id and marker.epoch == await self._known_epoch()
 
     async def _known_epoch(self) -> int:
-        """The epoch, asked for now and then: it moves only when PostgreSQL was restored."""
-        if self._epoch is None or self._steps % _EPOCH_EVERY_STEPS == 0:
+        """The epoch, asked for now and then: it moves only when PostgreSQL was restored.
+
+        While task-api is away the last one known stands: what is in the index needs nobody to fire.
+        """
+        if self._epoch is None:
             self._epoch = await self._task_api.epoch()
+        elif self._steps % _EPOCH_EVERY_STEPS == 0:
+            try:
+                self._epoch = await self._task_api.epoch()
+            except SidecarError as error:
+                _log.warning("epoch_not_asked_for", error=str(error))
         self._steps += 1
         return self._epoch
 
