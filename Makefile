@@ -95,9 +95,16 @@ test-integration: prepare ## Tests on real PostgreSQL, Redis, Kafka and daprd
 test-e2e: prepare ## The whole flow on a stack instance of its own
 	@$(BIN)/pytest -q tests/e2e $(ARGS)
 
+# The end-to-end lane waits more than it works, so it runs beside the others; it is shown when they are through.
 .PHONY: test
-test: setup lint type prepare ## Everything that guards main
-	@$(BIN)/pytest -q -m "not nightly" tests $(ARGS)
+test: setup prepare ## Everything that guards main
+	@echo "test: the end-to-end lane runs beside the others, its output follows theirs"
+	@$(BIN)/pytest -q -m "not nightly" tests/e2e $(ARGS) > .venv/e2e.log 2>&1 & system=$$!; \
+	trap 'kill -TERM $$system 2>/dev/null; wait $$system' INT TERM; \
+	others=0; { $(MAKE) lint type && $(BIN)/pytest -q -m "not nightly" --ignore tests/e2e tests $(ARGS); } || others=$$?; \
+	end_to_end=0; wait $$system || end_to_end=$$?; \
+	echo "test: the end-to-end lane"; cat .venv/e2e.log; \
+	exit $$((others || end_to_end))
 
 .PHONY: test-nightly
 test-nightly: setup lint type prepare ## The long runs as well

@@ -1,6 +1,7 @@
 """Fixtures of every lane: the real backing services come from the kit's pytest plugin."""
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -10,3 +11,6 @@ pytest_plugins = ["service_kit.testing.infrastructure"]
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("nightly", parent=settings.get_profile("default"), max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+# A run that is told to end takes down what it started, as at Ctrl-C, which a shell keeps from its background jobs.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
