@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,11 +18,14 @@ from redis.asyncio import Redis
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from event_contracts.recurrence import GenerationReason, RecurringTaskGenerated
 from service_kit.sidecar import Sidecar
 from service_kit.testing.fakes import ManualClock
 from service_kit.testing.tokens import SigningKey
 from task_api.adapters.postgres.database import connect
+from task_api.adapters.postgres.successors import PostgresSuccession
 from task_api.app import build
+from task_api.application.insert_successor import insert_successor
 from task_api.migrations.runner import migrate
 from task_api.settings import Settings, asyncpg_url
 
@@ -183,3 +186,35 @@ def statements(engine: AsyncEngine) -> Callable[[], AbstractContextManager[list[
             event.remove(listen, "commit", end)
 
     return noted
+
+
+Follow = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+@pytest.fixture
+def follow(ada: Any, engine: Any, clock: Any, rows: Any) -> Follow:
+    """Let the instance after a closed one be generated, as recurrence does."""
+
+    async def make(task: dict[str, Any]) -> dict[str, Any]:
+        (row,) = await rows("SELECT closed_version, occurrence_key FROM tasks WHERE id = :id", id=task["id"])
+        day = datetime.fromisoformat(row["occurrence_key"]) + timedelta(days=1)
+        offer = RecurringTaskGenerated(
+            series_id=task["series_id"],
+            series_version=1,
+            user_id=ada.id,
+            predecessor_task_id=task["id"],
+            predecessor_closed_version=row["closed_version"],
+            occurrence_key=day.date().isoformat(),
+            due_date=day.date(),
+            timezone="Europe/Berlin",
+            why=GenerationReason.COMPLETED,
+            generated_at=datetime.now(UTC),
+        )
+        await insert_successor(PostgresSuccession(engine), clock.now, lambda: None, uuid4(), offer)
+        (found,) = await rows(
+            "SELECT id FROM tasks WHERE predecessor_task_id = :id AND deleted_at IS NULL", id=task["id"]
+        )
+        body: dict[str, Any] = (await ada.call("GET", f"/api/v1/tasks/{found['id']}", 200)).json()
+        return body
+
+    return make

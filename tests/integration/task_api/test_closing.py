@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
 import pytest
-
-from event_contracts.recurrence import GenerationReason, RecurringTaskGenerated
-from task_api.adapters.postgres.successors import PostgresSuccession
-from task_api.application.insert_successor import insert_successor
 
 DAILY = {"rrule": "FREQ=DAILY"}
 Follow = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -26,35 +22,6 @@ async def event_list(rows: Any, key: str) -> list[tuple[str, dict[str, Any]]]:
     found = await rows("SELECT topic, event FROM outbox WHERE key = :key", key=key)
     told = [(row["topic"], orjson.loads(row["event"])["data"]) for row in found]
     return sorted(told, key=lambda pair: pair[1]["version"])
-
-
-@pytest.fixture
-def follow(ada: Any, engine: Any, clock: Any, rows: Any) -> Follow:
-    """Let the instance after a closed one be generated, as recurrence does."""
-
-    async def make(task: dict[str, Any]) -> dict[str, Any]:
-        (row,) = await rows("SELECT closed_version, occurrence_key FROM tasks WHERE id = :id", id=task["id"])
-        day = datetime.fromisoformat(row["occurrence_key"]) + timedelta(days=1)
-        offer = RecurringTaskGenerated(
-            series_id=task["series_id"],
-            series_version=1,
-            user_id=ada.id,
-            predecessor_task_id=task["id"],
-            predecessor_closed_version=row["closed_version"],
-            occurrence_key=day.date().isoformat(),
-            due_date=day.date(),
-            timezone="Europe/Berlin",
-            why=GenerationReason.COMPLETED,
-            generated_at=datetime.now(UTC),
-        )
-        await insert_successor(PostgresSuccession(engine), clock.now, lambda: None, uuid4(), offer)
-        (found,) = await rows(
-            "SELECT id FROM tasks WHERE predecessor_task_id = :id AND deleted_at IS NULL", id=task["id"]
-        )
-        body: dict[str, Any] = (await ada.call("GET", f"/api/v1/tasks/{found['id']}", 200)).json()
-        return body
-
-    return make
 
 
 async def test_completing_is_one_version_and_one_event(ada: Any, rows: Any, clock: Any) -> None:

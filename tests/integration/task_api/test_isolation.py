@@ -6,9 +6,27 @@ from typing import Any
 
 import pytest
 
-ROUTES = [
+ROUTES: list[tuple[str, str, Any]] = [
     ("GET", "", None),
     ("PATCH", "", {"title": "Mine now"}),
+    (
+        "PUT",
+        "",
+        {
+            "title": "Mine now",
+            "description": None,
+            "status": "pending",
+            "priority": "low",
+            "tags": [],
+            "due_at": None,
+            "due_date": "2030-01-01",
+            "timezone": "UTC",
+            "metadata": {},
+            "reminders": [],
+            "recurrence": None,
+        },
+    ),
+    ("POST", "/restore", None),
     ("DELETE", "", None),
     ("DELETE", "?scope=series", None),
     ("POST", "/complete", None),

@@ -65,4 +65,4 @@ async def test_the_version_is_checked_under_the_lock() -> None:
     assert (await lock_for_edit(work(Rows(TASK)), USER, TASK.id, frozenset({3, 9}))).task is TASK
     with pytest.raises(VersionMismatch) as refused:
         await lock_for_edit(work(Rows(TASK)), USER, TASK.id, frozenset({2}))
-    assert refused.value.current == 3
+    assert refused.value.current is TASK

@@ -60,7 +60,10 @@ class FieldError:
 
 
 class Problem(Exception):
-    """An answer that is an error: `status` of HTTP, `error_code` for programs, `detail` a sentence for people."""
+    """An answer that is an error: `status` of HTTP, `error_code` for programs, `detail` a sentence for people.
+
+    `members` are further members of the body (RFC 9457, 3.2), for what a client needs to go on.
+    """
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class Problem(Exception):
         title: str | None = None,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(f"{status} {error_code}: {detail}")
         self.status = status
@@ -78,6 +82,7 @@ class Problem(Exception):
         self.title = title or _phrase(status)
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
 
 
 def problem_body(problem: Problem) -> dict[str, Any]:
@@ -91,6 +96,7 @@ def problem_body(problem: Problem) -> dict[str, Any]:
         "timestamp": datetime.now(UTC),
         "request_id": telemetry.request_id(),
         "errors": [asdict(error) for error in problem.errors],
+        **problem.members,
     }
 
 

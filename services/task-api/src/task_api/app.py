@@ -44,10 +44,13 @@ from task_api.entrypoints.http.callers import Callers
 from task_api.entrypoints.http.cursors import Cursors
 from task_api.entrypoints.http.ledgers import ledger_routes
 from task_api.entrypoints.http.problems import install_domain_problems
+from task_api.entrypoints.http.task_bulk import task_bulk_routes
 from task_api.entrypoints.http.task_closing import task_closing_routes
 from task_api.entrypoints.http.task_reading import task_reading_routes
 from task_api.entrypoints.http.task_reminders import task_reminder_routes
+from task_api.entrypoints.http.task_undo import task_undo_routes
 from task_api.entrypoints.http.task_writing import task_writing_routes
+from task_api.entrypoints.http.undo_tokens import UndoTokens
 from task_api.entrypoints.http.users import user_routes
 from task_api.entrypoints.internal import install_internal
 from task_api.settings import Settings
@@ -135,6 +138,7 @@ def _install_api(
     private_keys = read_private_keys(settings.jwt_private_keys.get_secret_value())
     keys = SigningKeys(private_keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
     cursors = Cursors(keys.derived_secrets("cursors"))
+    undo = UndoTokens(keys.derived_secrets("undo"))
     accounts = PostgresAccounts(engine)
     revoked = RedisRevokedSessions(redis, accounts, keys.lifetime_seconds)
     # Tokens live by the machine's clock, which is the one that verifies them, even where a test moves the other.
@@ -155,10 +159,12 @@ def _install_api(
     reader = PostgresTaskReader(engine)
     app.include_router(auth_routes(sessions, callers.session, keys.jwks()))
     app.include_router(user_routes(callers.session, read_account, change))
-    app.include_router(task_writing_routes(callers, means))
+    app.include_router(task_bulk_routes(callers, means, undo))
+    app.include_router(task_writing_routes(callers, means, undo))
+    app.include_router(task_undo_routes(callers, means, undo))
     app.include_router(task_reading_routes(callers, reader, cursors))
-    app.include_router(task_closing_routes(callers, means, reader))
-    app.include_router(task_reminder_routes(callers, means))
+    app.include_router(task_closing_routes(callers, means, reader, undo))
+    app.include_router(task_reminder_routes(callers, means, undo))
     app.include_router(ledger_routes(callers.read, reader, cursors))
 
 

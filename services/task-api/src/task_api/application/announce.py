@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from event_contracts.series import SeriesSnapshot, SeriesTip
 from event_contracts.tasks import FieldChange, ReminderDefinition, TaskSnapshot
 from event_contracts.values import Actor, ClosedBy, TaskStatus
-from task_api.application.ports import Announcement, Owner, SeriesWrite, TaskWrite
+from task_api.application.ports import Announcement, Owner, SeriesWrite, Stamp, TaskWrite
 from task_api.domain.ids import new_id
 from task_api.domain.series import Series
 from task_api.domain.task import Change, Reminder, Task, differences
@@ -141,8 +140,7 @@ def task_write(
     *,
     owner: Owner,
     series_version: int | None,
-    actor: Actor,
-    at: datetime,
+    stamp: Stamp,
     kind: str | None = None,
     detail: dict[str, Any] | None = None,
 ) -> TaskWrite:
@@ -151,22 +149,22 @@ def task_write(
     `kind` is the activity's, where it is not what the two versions say.
     """
     changes = differences(before, after) if before is not None else {}
-    snapshot = task_snapshot(after, owner, series_version, actor, changes)
-    told = {"version": after.version, "changed": sorted(changes), "actor": actor.kind.value}
+    snapshot = task_snapshot(after, owner, series_version, stamp.actor, changes)
+    told = {"version": after.version, "changed": sorted(changes), "actor": stamp.actor.kind.value}
     return TaskWrite(
         before=before,
         after=after,
         changes=changes,
-        actor=actor,
-        announcement=Announcement(new_id(), _topic(before, after), at, snapshot),
+        stamp=stamp,
+        announcement=Announcement(new_id(), _topic(before, after), stamp.at, snapshot),
         activity_kind=kind or _kind(before, after),
         activity_detail=told | (detail or {}),
     )
 
 
 def series_write(
-    before: Series | None, after: Series, *, tip: Task | None, epoch: int, actor: Actor, at: datetime
+    before: Series | None, after: Series, *, tip: Task | None, epoch: int, stamp: Stamp
 ) -> SeriesWrite:
     """Put together what one new version of a series commits."""
-    snapshot = series_snapshot(after, tip, epoch, actor)
-    return SeriesWrite(before, after, Announcement(new_id(), "series-updated", at, snapshot))
+    snapshot = series_snapshot(after, tip, epoch, stamp.actor)
+    return SeriesWrite(before, after, Announcement(new_id(), "series-updated", stamp.at, snapshot))

@@ -1,4 +1,4 @@
-"""Complete, reopen, skip and delete. The series is locked first, so that one completion has one successor."""
+"""Complete, reopen, skip, delete and restore. The series is locked first, so that one completion has one successor."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from uuid import UUID
 from event_contracts.values import Actor, ClosedBy
 from task_api.application.announce import series_write, task_write
 from task_api.application.locking import Versions, lock_for_status
-from task_api.application.ports import Means, Owner, TaskView, Transaction
+from task_api.application.ports import Locked, Means, Owner, Stamp, TaskView, Transaction
 from task_api.domain import task as rules
 from task_api.domain.errors import SuccessorTouched
 from task_api.domain.series import Series
 from task_api.domain.task import Task
+
+Transition = Callable[[Task, datetime], Task]
 
 
 async def complete_task(
@@ -37,36 +39,55 @@ async def reopen_task(
     return await _change_status(means, actor, user_id, task_id, expected, rules.reopen)
 
 
+async def restore_task(
+    means: Means, actor: Actor, user_id: UUID, task_id: UUID, expected: Versions = None
+) -> TaskView:
+    """Bring a deleted task back as it was; one that is not deleted stays as it is.
+
+    An instance of a series gets its slot back: its untouched successor is taken away. Raises SuccessorTouched,
+    TransitionRefused and other TaskErrors.
+    """
+    return await _change_status(means, actor, user_id, task_id, expected, rules.restore, deleted_too=True)
+
+
 async def _change_status(
     means: Means,
     actor: Actor,
     user_id: UUID,
     task_id: UUID,
     expected: Versions,
-    transition: Callable[[Task, datetime], Task],
+    transition: Transition,
+    *,
+    deleted_too: bool = False,
 ) -> TaskView:
     async with means.database.begin() as work:
-        series, locked = await lock_for_status(work, user_id, task_id, expected)
-        before, at = locked.task, await means.now()
-        after = transition(before, at)
-        if after is not before:
-            await withdraw_successor(work, series, before, after, locked.owner, actor, at)
-            version = series.version if series else None
-            write = task_write(before, after, owner=locked.owner, series_version=version, actor=actor, at=at)
-            await work.write(write, locked.owner)
-    if after is not before:
-        means.wake()
-    return TaskView(after, series.recurrence if series else None)
+        series, locked = await lock_for_status(work, user_id, task_id, expected, deleted_too=deleted_too)
+        stamp = Stamp(actor, await means.now())
+        after = await change_status(work, series, locked, transition, stamp)
+    if after is locked.task:
+        return TaskView(after, series.recurrence if series else None)
+    means.wake()
+    return TaskView(after, series.recurrence if series else None, stamp.change_id)
+
+
+async def change_status(
+    work: Transaction, series: Series | None, locked: Locked, transition: Transition, stamp: Stamp
+) -> Task:
+    """Bring a locked task, whose series is locked too, to another status; what is so already is not written."""
+    before = locked.task
+    after = transition(before, stamp.at)
+    if after is before:
+        return before
+    await withdraw_successor(work, series, before, after, locked.owner, stamp)
+    version = series.version if series else None
+    await work.write(
+        task_write(before, after, owner=locked.owner, series_version=version, stamp=stamp), locked.owner
+    )
+    return after
 
 
 async def withdraw_successor(
-    work: Transaction,
-    series: Series | None,
-    before: Task,
-    after: Task,
-    owner: Owner,
-    actor: Actor,
-    at: datetime,
+    work: Transaction, series: Series | None, before: Task, after: Task, owner: Owner, stamp: Stamp
 ) -> None:
     """Take away the instance that followed a task which is being opened again; else do nothing.
 
@@ -80,14 +101,13 @@ async def withdraw_successor(
         return
     if not successor.is_open or await work.is_touched(successor.id):
         raise SuccessorTouched("the next instance was changed or closed since; it would be lost")
-    withdrawn = rules.delete(successor, at, ClosedBy.WITHDRAWN)
+    withdrawn = rules.delete(successor, stamp.at, ClosedBy.WITHDRAWN)
     write = task_write(
         successor,
         withdrawn,
         owner=owner,
         series_version=series.version,
-        actor=actor,
-        at=at,
+        stamp=stamp,
         detail={"why": "predecessor_reopened", "predecessor_task_id": str(before.id)},
     )
     await work.write(write, owner)
@@ -95,43 +115,37 @@ async def withdraw_successor(
 
 async def delete_task(
     means: Means, actor: Actor, user_id: UUID, task_id: UUID, expected: Versions = None
-) -> None:
+) -> TaskView:
     """Take a task away; an open instance of a series counts as skipped, so that the next one comes.
 
     Raises TaskNotFound, VersionMismatch.
     """
-    async with means.database.begin() as work:
-        series, locked = await lock_for_status(work, user_id, task_id, expected)
-        at = await means.now()
-        after = rules.delete(locked.task, at)
-        version = series.version if series else None
-        write = task_write(locked.task, after, owner=locked.owner, series_version=version, actor=actor, at=at)
-        await work.write(write, locked.owner)
-    means.wake()
+    return await _change_status(means, actor, user_id, task_id, expected, rules.delete)
 
 
 async def delete_series(
     means: Means, actor: Actor, user_id: UUID, task_id: UUID, expected: Versions = None
-) -> None:
+) -> TaskView:
     """End the series of a task and take it and the open instances away; closed ones stay. Without a series it is
     delete_task. Raises TaskNotFound, VersionMismatch."""
     async with means.database.begin() as work:
         series, locked = await lock_for_status(work, user_id, task_id, expected)
-        at = await means.now()
+        stamp = Stamp(actor, await means.now())
         if series is None:
             doomed, ended, by = [locked.task], None, None
         else:
             others = await work.lock_open_instances(series.id)
             doomed = [locked.task, *(task for task in others if task.id != task_id)]
-            ended, by = series.ended(at), ClosedBy.ERASED
+            ended, by = series.ended(stamp.at), ClosedBy.ERASED
         for before in doomed:
             version = ended.version if ended else None
-            after = rules.delete(before, at, by)
+            after = rules.delete(before, stamp.at, by)
             await work.write(
-                task_write(before, after, owner=locked.owner, series_version=version, actor=actor, at=at),
+                task_write(before, after, owner=locked.owner, series_version=version, stamp=stamp),
                 locked.owner,
             )
         if series is not None and ended is not None and ended is not series:
             tip, epoch = await work.tip(series.id), locked.owner.epoch
-            await work.write_series(series_write(series, ended, tip=tip, epoch=epoch, actor=actor, at=at))
+            await work.write_series(series_write(series, ended, tip=tip, epoch=epoch, stamp=stamp))
     means.wake()
+    return TaskView(rules.delete(locked.task, stamp.at, by), None, stamp.change_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
@@ -11,7 +11,17 @@ from uuid import UUID
 from event_contracts.values import Actor, Priority, TaskStatus
 from task_api.application.announce import series_write, task_write
 from task_api.application.intake import ReminderRequest, begin_series, check_due, check_whole, merge_reminders
-from task_api.application.ports import Means, Owner, SeriesWrite, TaskView
+from task_api.application.ports import (
+    KeptAnswer,
+    Means,
+    Once,
+    Owner,
+    SeriesWrite,
+    Stamp,
+    TaskView,
+    TaskWrite,
+    Transaction,
+)
 from task_api.domain.errors import AccountNotFound, ConcurrentChange
 from task_api.domain.ids import new_id
 from task_api.domain.series import Recurrence, Series
@@ -39,44 +49,71 @@ class NewTask:
 
 
 async def create_task(means: Means, actor: Actor, user_id: UUID, request: NewTask) -> TaskView:
-    """Make the task, and the series when it recurs. Raises InvalidTask, DueInPast, AccountNotFound.
-
-    The owner's settings are read first and the statement writes only while they are still the same, so that no
-    snapshot speaks of a day's start that was changed at the same moment.
-    """
+    """Make the task, and the series when it recurs. Raises InvalidTask, DueInPast, AccountNotFound."""
     async with means.database.single() as work:
-        for _ in range(_TRIES):
-            owner = await work.owner(user_id)
-            if owner is None:
-                raise AccountNotFound("the account is gone")
-            at = await means.now()
-            task, series = _begin(owner, request, at)
-            write = task_write(
-                None, task, owner=owner, series_version=series.version if series else None, actor=actor, at=at
-            )
-            stored = await work.write(write, owner, _series(series, task, owner, actor, at))
-            if stored is not None:
-                means.wake()
-                return TaskView(stored, request.recurrence)
+        view = await _create(work, means, actor, user_id, request)
+    means.wake()
+    return view
+
+
+async def create_task_once(
+    means: Means,
+    actor: Actor,
+    user_id: UUID,
+    request: NewTask,
+    once: Once,
+    answer_of: Callable[[TaskView], KeptAnswer],
+) -> tuple[KeptAnswer, bool]:
+    """Make the task unless that was done under this key; the answer, and whether it is one given before.
+
+    The key, the task and the answer are committed together, and a second request under the key waits for the first.
+    Raises KeyReused, and what create_task raises, after which the key is free again.
+    """
+    async with means.database.begin() as work:
+        given = await work.claim_key(user_id, once.key, once.fingerprint, await means.now())
+        if given is not None:
+            return given, True
+        answer = answer_of(await _create(work, means, actor, user_id, request))
+        await work.keep_answer(user_id, once.key, answer)
+    means.wake()
+    return answer, False
+
+
+async def _create(work: Transaction, means: Means, actor: Actor, user_id: UUID, request: NewTask) -> TaskView:
+    # The owner's settings are read first and the statement writes only while they are still the same, so that no
+    # snapshot speaks of a day's start that was changed at the same moment.
+    for _ in range(_TRIES):
+        owner = await work.owner(user_id)
+        if owner is None:
+            raise AccountNotFound("the account is gone")
+        write, series = first_write(owner, request, Stamp(actor, await means.now()))
+        stored = await work.write(write, owner, series)
+        if stored is not None:
+            return TaskView(stored, request.recurrence, write.stamp.change_id)
     raise ConcurrentChange("the account's settings keep changing")
 
 
-def _series(
-    series: Series | None, task: Task, owner: Owner, actor: Actor, at: datetime
-) -> SeriesWrite | None:
+def first_write(
+    owner: Owner, request: NewTask, stamp: Stamp, number: int = 1
+) -> tuple[TaskWrite, SeriesWrite | None]:
+    """Give what has to be written for a new task, and for its series when it recurs. Raises InvalidTask."""
+    task, series = begin_task(owner, request, stamp.at, number)
+    version = series.version if series else None
+    write = task_write(None, task, owner=owner, series_version=version, stamp=stamp)
     if series is None:
-        return None
-    return series_write(None, series, tip=task, epoch=owner.epoch, actor=actor, at=at)
+        return write, None
+    return write, series_write(None, series, tip=task, epoch=owner.epoch, stamp=stamp)
 
 
-def _begin(owner: Owner, request: NewTask, at: datetime) -> tuple[Task, Series | None]:
+def begin_task(owner: Owner, request: NewTask, at: datetime, number: int = 1) -> tuple[Task, Series | None]:
+    """Give the first version of a task, with its series when it recurs. Raises InvalidTask."""
     zone = request.timezone or owner.timezone
     if not request.allow_past:
         check_due(request.due_at, request.due_date, zone, at)
     task = Task(
         id=new_id(),
         user_id=owner.user_id,
-        number=1,
+        number=number,
         version=1,
         title=request.title,
         timezone=zone,

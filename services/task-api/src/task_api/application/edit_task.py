@@ -14,7 +14,7 @@ from task_api.application.announce import series_write, task_write
 from task_api.application.close_task import withdraw_successor
 from task_api.application.intake import ReminderRequest, begin_series, check_due, check_whole, merge_reminders
 from task_api.application.locking import Versions, lock_for_edit, lock_for_status
-from task_api.application.ports import Locked, Means, SeriesWrite, TaskView, Transaction
+from task_api.application.ports import Locked, Means, SeriesWrite, Stamp, TaskView, Transaction
 from task_api.domain import task as rules
 from task_api.domain.errors import InvalidTask, ReminderNotFound, SeriesScopeRequired
 from task_api.domain.series import Recurrence, Series
@@ -33,16 +33,22 @@ class TaskEdit:
     recurrence: Recurrence | None = None
     allow_past: bool = False
 
+    @property
+    def locks_series(self) -> bool:
+        """Whether the series has to be locked before the task."""
+        return self.status is not None or self.names_recurrence
+
 
 async def edit_task(
     means: Means, actor: Actor, user_id: UUID, task_id: UUID, edit: TaskEdit, expected: Versions = None
 ) -> TaskView:
     """Merge the edit into the task; naming what is already so changes nothing. Raises TaskError."""
-    locks_series = edit.status is not None or edit.names_recurrence
-    return await _apply(means, actor, user_id, task_id, expected, lambda _: edit, locks_series=locks_series)
+    return await _edit(
+        means, actor, user_id, task_id, expected, lambda _: edit, locks_series=edit.locks_series
+    )
 
 
-async def _apply(
+async def _edit(
     means: Means,
     actor: Actor,
     user_id: UUID,
@@ -54,16 +60,32 @@ async def _apply(
 ) -> TaskView:
     async with means.database.begin() as work:
         series, locked = await _lock(work, user_id, task_id, expected, locks_series=locks_series)
-        before, at, edit = locked.task, await means.now(), edit_of(locked.task)
-        begun = _new_series(edit, series, before, at)
-        after = rules.revise(before, _merged(edit, before, begun, at), at, locked.owner.day_start)
-        if after is not before:
-            await withdraw_successor(work, series, before, after, locked.owner, actor, at)
-            await _write(work, locked, after, series, begun, actor, at)
-    if after is not before:
+        stamp = Stamp(actor, await means.now())
+        view = await apply_edit(work, series, locked, edit_of(locked.task), stamp)
+    if view.change_id is not None:
         means.wake()
-    shown = begun or series
-    return TaskView(after, shown.recurrence if shown else None)
+    return view
+
+
+async def apply_edit(
+    work: Transaction, series: Series | None, locked: Locked, edit: TaskEdit, stamp: Stamp
+) -> TaskView:
+    """Merge an edit into a locked task; its series is locked too where the edit asks for it. Raises TaskError."""
+    before = locked.task
+    begun = _new_series(edit, series, before, stamp.at)
+    after = rules.revise(before, _merged(edit, before, begun, stamp.at), stamp.at, locked.owner.day_start)
+    its_series = begun or series
+    recurrence = its_series.recurrence if its_series else None
+    if after is before:
+        return TaskView(before, recurrence)
+    await withdraw_successor(work, series, before, after, locked.owner, stamp)
+    beside: SeriesWrite | None = None
+    if begun is not None:
+        beside = series_write(None, begun, tip=after, epoch=locked.owner.epoch, stamp=stamp)
+    version = its_series.version if its_series else None
+    write = task_write(before, after, owner=locked.owner, series_version=version, stamp=stamp)
+    await work.write(write, locked.owner, beside)
+    return TaskView(after, recurrence, stamp.change_id)
 
 
 async def _lock(
@@ -74,24 +96,6 @@ async def _lock(
     locked = await lock_for_edit(work, user_id, task_id, expected)
     series_id = locked.task.series_id
     return (None if series_id is None else await work.series(series_id)), locked
-
-
-async def _write(
-    work: Transaction,
-    locked: Locked,
-    after: Task,
-    series: Series | None,
-    begun: Series | None,
-    actor: Actor,
-    at: datetime,
-) -> None:
-    owner, its_series = locked.owner, begun or series
-    beside: SeriesWrite | None = None
-    if begun is not None:
-        beside = series_write(None, begun, tip=after, epoch=owner.epoch, actor=actor, at=at)
-    version = its_series.version if its_series else None
-    write = task_write(locked.task, after, owner=owner, series_version=version, actor=actor, at=at)
-    await work.write(write, owner, beside)
 
 
 def _new_series(edit: TaskEdit, series: Series | None, before: Task, at: datetime) -> Series | None:
@@ -162,7 +166,7 @@ async def add_reminder(
             raise InvalidTask("reminders", "too_many", f"a task has at most {REMINDERS_MAX} reminders")
         return TaskEdit(reminders=(*_requests(task), request))
 
-    return await _apply(means, actor, user_id, task_id, expected, added)
+    return await _edit(means, actor, user_id, task_id, expected, added)
 
 
 async def remove_reminder(
@@ -176,7 +180,7 @@ async def remove_reminder(
             raise ReminderNotFound("the task has no such reminder")
         return TaskEdit(reminders=kept)
 
-    return await _apply(means, actor, user_id, task_id, expected, without)
+    return await _edit(means, actor, user_id, task_id, expected, without)
 
 
 def _requests(task: Task) -> tuple[ReminderRequest, ...]:

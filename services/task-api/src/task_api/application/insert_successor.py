@@ -18,7 +18,7 @@ from event_contracts.values import Actor, ActorKind
 from service_kit.logs import get_logger
 from task_api.application.announce import task_write
 from task_api.application.judge_offer import Chain, Ruling, Verdict, judge
-from task_api.application.ports import Now, Owner, Transaction, Wake
+from task_api.application.ports import Now, Owner, Stamp, Transaction, Wake
 from task_api.application.record_activity import Entry
 from task_api.domain.errors import ConcurrentChange
 from task_api.domain.series import Series
@@ -108,8 +108,7 @@ async def _write(
         task,
         owner=owner,
         series_version=series.version,
-        actor=_RECURRENCE,
-        at=at,
+        stamp=Stamp(_RECURRENCE, at),
         detail={
             "series_id": str(series.id),
             "predecessor_task_id": str(predecessor.id),

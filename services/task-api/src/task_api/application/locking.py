@@ -12,25 +12,29 @@ Versions = frozenset[int] | None
 """The versions that If-Match allows; None allows any."""
 
 
-async def lock_for_edit(work: Transaction, user_id: UUID, task_id: UUID, expected: Versions) -> Locked:
-    """Lock a task that is not deleted. Raises TaskNotFound, VersionMismatch."""
+async def lock_for_edit(
+    work: Transaction, user_id: UUID, task_id: UUID, expected: Versions, *, deleted_too: bool = False
+) -> Locked:
+    """Lock a task, a deleted one only when asked to. Raises TaskNotFound, VersionMismatch."""
     locked = await work.lock_task(user_id, task_id)
-    if locked is None or locked.task.deleted_at is not None:
+    if locked is None or (locked.task.deleted_at is not None and not deleted_too):
         raise TaskNotFound("there is no such task")
     if expected is not None and locked.task.version not in expected:
-        raise VersionMismatch(locked.task.version)
+        series_id = locked.task.series_id
+        series = None if series_id is None else await work.series(series_id)
+        raise VersionMismatch(locked.task, series.recurrence if series else None)
     return locked
 
 
 async def lock_for_status(
-    work: Transaction, user_id: UUID, task_id: UUID, expected: Versions = None
+    work: Transaction, user_id: UUID, task_id: UUID, expected: Versions = None, *, deleted_too: bool = False
 ) -> tuple[Series | None, Locked]:
     """Lock a task's series, if it has one, then the task: every change of a status does.
 
     Raises TaskNotFound, VersionMismatch, and ConcurrentChange when the task got its series in between.
     """
     series = await work.lock_series_of(user_id, task_id)
-    locked = await lock_for_edit(work, user_id, task_id, expected)
+    locked = await lock_for_edit(work, user_id, task_id, expected, deleted_too=deleted_too)
     if locked.task.series_id != (series.id if series else None):
         raise ConcurrentChange("the task became recurring at the same moment")
     return series, locked

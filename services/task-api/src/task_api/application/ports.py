@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from event_contracts.values import Actor, Payload, Priority, TaskStatus
+from task_api.domain.ids import new_id
 from task_api.domain.series import Recurrence, Series
 from task_api.domain.task import Change, Task
 
@@ -18,6 +19,16 @@ Wake = Callable[[], None]
 
 Now = Callable[[], Awaitable[datetime]]
 """The wall clock: `Clock.now` of service_kit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who changed something, when, and the id of the change: one for all rows that a command writes, so that they can
+    be taken back together."""
+
+    actor: Actor
+    at: datetime
+    change_id: UUID = field(default_factory=new_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,33 @@ class Locked:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangedTask:
+    """One row of a change: what it did to which task, and with which version."""
+
+    task_id: UUID
+    version: int
+    at: datetime
+    changes: dict[str, Change]
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """An Idempotency-Key, and the fingerprint of the request that came with it."""
+
+    key: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An answer as it was given: its status, its own headers and its body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class TaskWrite:
     """One new version of a task with everything that is committed with it.
 
@@ -60,7 +98,7 @@ class TaskWrite:
     before: Task | None
     after: Task
     changes: dict[str, Change]
-    actor: Actor
+    stamp: Stamp
     announcement: Announcement
     activity_kind: str
     activity_detail: dict[str, Any] = field(default_factory=dict)
@@ -93,6 +131,12 @@ class Transaction(Protocol):
     async def lock_task(self, user_id: UUID, task_id: UUID) -> Locked | None:
         """Lock and read a task of this user, deleted or not, with its reminders."""
 
+    async def lock_tasks(self, user_id: UUID, task_ids: Sequence[UUID]) -> Sequence[Locked]:
+        """Lock and read those of the tasks that are this user's, deleted or not, by id."""
+
+    async def lock_series_of_tasks(self, user_id: UUID, task_ids: Sequence[UUID]) -> dict[UUID, Series]:
+        """Lock and read the series of those of the tasks that are this user's, in the order of their ids."""
+
     async def lock_successor(self, series_id: UUID, task_id: UUID) -> Task | None:
         """Lock and read the instance that followed `task_id`, withdrawn ones aside. The series is locked before."""
 
@@ -121,6 +165,30 @@ class Transaction(Protocol):
         for a new task gives None when the owner's settings are no longer those of `owner`, and nothing is written.
         """
 
+    async def reserve_numbers(self, owner: Owner, count: int) -> int | None:
+        """Take `count` task numbers and give the first; None when the owner's settings are no longer these."""
+
+    async def insert_many(self, changes: Sequence[tuple[TaskWrite, SeriesWrite | None]]) -> None:
+        """Write new tasks that have their numbers, in few round trips."""
+
+    def together(self) -> AbstractAsyncContextManager[None]:
+        """Send the writes of changed tasks that are made inside the block in few round trips, at its end."""
+
+    async def rows_of_change(self, user_id: UUID, change_id: UUID) -> Sequence[ChangedTask]:
+        """Read what a change of this user wrote, the newest first."""
+
+    async def fields_changed_after(self, rows: Sequence[ChangedTask]) -> dict[UUID, frozenset[str]]:
+        """Read which fields of those tasks later changes touched."""
+
+    async def claim_key(self, user_id: UUID, key: str, fingerprint: bytes, at: datetime) -> KeptAnswer | None:
+        """Take an Idempotency-Key for this transaction, or give the answer that was given under it.
+
+        Waits while another transaction holds it. Raises KeyReused when it belongs to another request.
+        """
+
+    async def keep_answer(self, user_id: UUID, key: str, answer: KeptAnswer) -> None:
+        """Store the answer under a key that this transaction has taken."""
+
     async def write_series(self, change: SeriesWrite) -> None:
         """Update a series and append its outbox row. Raises ConcurrentChange when it is at another version."""
 
@@ -146,10 +214,11 @@ class Means:
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """A task as it is shown: with the recurrence of its series."""
+    """A task as it is shown: with the recurrence of its series, and the id of the change that was made, if one was."""
 
     task: Task
     recurrence: Recurrence | None
+    change_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from event_contracts.values import Actor, ActorKind
 from task_api.application.announce import series_write, task_write
-from task_api.application.ports import Now, Transaction, Wake
+from task_api.application.ports import Now, Stamp, Transaction, Wake
 from task_api.domain.account import Account
 from task_api.domain.errors import AccountNotFound
 from task_api.domain.task import revise
@@ -63,7 +63,7 @@ async def _tell_all_day(work: Transaction, before: Account, after: Account, at: 
     owner = await work.owner(after.id)
     if owner is None:
         raise AccountNotFound("the account is gone")
-    actor = Actor(kind=ActorKind.USER, id=str(after.id))
+    stamp = Stamp(Actor(kind=ActorKind.USER, id=str(after.id)), at)
     moving = (
         [] if before.timezone == after.timezone else await work.lock_all_day_series(after.id, before.timezone)
     )
@@ -77,8 +77,8 @@ async def _tell_all_day(work: Transaction, before: Account, after: Account, at: 
         if told is task:
             continue
         version = None if task.series_id is None else versions[task.series_id]
-        write = task_write(task, told, owner=owner, series_version=version, actor=actor, at=at)
+        write = task_write(task, told, owner=owner, series_version=version, stamp=stamp)
         await work.write(write, owner)
     for series, now in moved.values():
         tip = await work.tip(series.id)
-        await work.write_series(series_write(series, now, tip=tip, epoch=owner.epoch, actor=actor, at=at))
+        await work.write_series(series_write(series, now, tip=tip, epoch=owner.epoch, stamp=stamp))

@@ -9,6 +9,10 @@ TaskError
  ├── NotRecurring          asked of a task without a series
  ├── SeriesScopeRequired   the rule belongs to the series, not to one instance
  ├── SuccessorTouched      the next instance was changed or closed, so this one cannot be opened again
+ ├── InvalidUndoToken
+ ├── UndoNotPossible       what was changed was changed again since
+ ├── KeyReused             an Idempotency-Key came back with another request
+ ├── BulkRefused           one item of an atomic bulk call cannot be done
  └── InvalidTask           a field that the rules refuse, by name
       └── DueInPast
 AccountError
@@ -22,6 +26,14 @@ StorageUnavailable         the database cannot answer now
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from task_api.domain.series import Recurrence
+    from task_api.domain.task import Task
 
 
 class TaskError(Exception):
@@ -37,11 +49,12 @@ class ReminderNotFound(TaskError):
 
 
 class VersionMismatch(TaskError):
-    """The task is at `current`, which If-Match did not name."""
+    """If-Match did not name the version that the task, `current`, is at; `recurrence` is that of its series."""
 
-    def __init__(self, current: int) -> None:
-        super().__init__(f"the task is at version {current}")
+    def __init__(self, current: Task, recurrence: Recurrence | None) -> None:
+        super().__init__(f"the task is at version {current.version}")
         self.current = current
+        self.recurrence = recurrence
 
 
 class ConcurrentChange(TaskError):
@@ -67,6 +80,26 @@ class SeriesScopeRequired(TaskError):
 
 class SuccessorTouched(TaskError):
     """The next instance of the series was already changed or closed."""
+
+
+class InvalidUndoToken(TaskError):
+    """The token is not ours, not this user's, too old, or its change is gone."""
+
+
+class UndoNotPossible(TaskError):
+    """The change cannot be taken back without losing a later one."""
+
+
+class KeyReused(TaskError):
+    """The Idempotency-Key belongs to another request of this user."""
+
+
+class BulkRefused(TaskError):
+    """Nothing was done, since `failed` cannot be: (id or position, the error) of each such item."""
+
+    def __init__(self, failed: Sequence[tuple[UUID | int, TaskError]]) -> None:
+        super().__init__(f"{len(failed)} of the items cannot be done, and all or nothing was asked for")
+        self.failed = tuple(failed)
 
 
 class InvalidTask(TaskError):

@@ -49,6 +49,12 @@ class Series:
             return self
         return replace(self, version=self.version + 1, ended_at=at, updated_at=at)
 
+    def going_on(self, at: datetime) -> Series:
+        """Give the series as it is when its end is taken back."""
+        if self.ended_at is None:
+            return self
+        return replace(self, version=self.version + 1, ended_at=None, updated_at=at)
+
     def in_zone(self, zone: str, at: datetime) -> Series:
         """Give the series with its wall clock in another zone."""
         return replace(self, version=self.version + 1, timezone=zone, updated_at=at)

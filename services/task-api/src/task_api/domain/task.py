@@ -191,6 +191,23 @@ def delete(task: Task, at: datetime, by: ClosedBy | None = None) -> Task:
     return _close(task, by or _abandoned(task), at, deleted_at=at)
 
 
+def restore(task: Task, at: datetime) -> Task:
+    """Bring a deleted task back: open when the deletion closed it, else closed as it was. Another stays as it is.
+
+    Raises TransitionRefused for an instance that made room for its predecessor: that one is open now.
+    """
+    if task.deleted_at is None:
+        return task
+    if task.series_id is not None and task.closed_by is ClosedBy.WITHDRAWN:
+        raise TransitionRefused(
+            task.status, TaskStatus.PENDING, "it comes back when the occurrence before it is completed again"
+        )
+    back = replace(task, deleted_at=None)
+    if task.closed_at == task.deleted_at and task.status in OPEN_STATUSES:
+        return reopen(back, at, task.status)
+    return replace(back, version=task.version + 1, updated_at=at)
+
+
 _WATCHED = (
     "title",
     "description",
@@ -234,14 +251,21 @@ def _told(reminder: Reminder) -> dict[str, Any]:
     return told
 
 
+def told(task: Task, field_name: str) -> Any:
+    """Give a field's value as history tells it: JSON, and of reminders what a person said."""
+    if field_name == "reminders":
+        return [_told(reminder) for reminder in task.reminders]
+    return _json(getattr(task, field_name))
+
+
 def differences(before: Task, after: Task) -> dict[str, Change]:
     """Name the fields that a person would say changed, with both values as JSON."""
     changes = {
-        name: Change(_json(getattr(before, name)), _json(getattr(after, name)))
+        name: Change(told(before, name), told(after, name))
         for name in _WATCHED
         if getattr(before, name) != getattr(after, name)
     }
-    old, new = ([_told(reminder) for reminder in task.reminders] for task in (before, after))
+    old, new = told(before, "reminders"), told(after, "reminders")
     if old != new:
         changes["reminders"] = Change(old, new)
     return changes

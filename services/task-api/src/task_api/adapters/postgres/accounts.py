@@ -13,9 +13,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.types import TypeEngine
 
-from task_api.adapters.postgres.database import PostgresDatabase, PostgresTransaction, storage_errors
+from task_api.adapters.postgres.database import PostgresDatabase, storage_errors
 from task_api.adapters.postgres.rows import Row
 from task_api.adapters.postgres.tables import refresh_tokens, session_families, users
+from task_api.adapters.postgres.transaction import PostgresTransaction
 from task_api.application.account_ports import NewSession, Rotated
 from task_api.domain.account import Account, email_key
 from task_api.domain.errors import EmailTaken

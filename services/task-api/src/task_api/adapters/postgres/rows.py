@@ -14,7 +14,7 @@ from event_contracts.values import Channel, ClosedBy, Priority, TaskStatus
 from task_api.adapters.postgres.tables import epoch
 from task_api.adapters.postgres.tables import series as series_table
 from task_api.domain.series import Recurrence, Series
-from task_api.domain.task import Reminder, Task
+from task_api.domain.task import Change, Reminder, Task
 
 Row = Mapping[Any, Any]
 """A row by its columns' names."""
@@ -64,6 +64,11 @@ def reminder_of(item: Mapping[str, Any]) -> Reminder:
         fired_for=_instant(item["fired_for"]),
         scheduled_for=_instant(item["scheduled_for"]),
     )
+
+
+def changes_of(stored: Mapping[str, Mapping[str, Any]]) -> dict[str, Change]:
+    """Give the field changes of a `task_history` row."""
+    return {name: Change(change["old"], change["new"]) for name, change in stored.items()}
 
 
 def task_of(row: Row, reminders: tuple[Reminder, ...] = ()) -> Task:

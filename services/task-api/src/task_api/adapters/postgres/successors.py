@@ -10,10 +10,11 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from task_api.adapters.postgres import activity
-from task_api.adapters.postgres.database import PostgresTransaction, storage_errors
+from task_api.adapters.postgres.database import storage_errors
 from task_api.adapters.postgres.rows import REMINDERS
 from task_api.adapters.postgres.snapshots import with_reminders
 from task_api.adapters.postgres.tables import tasks, users
+from task_api.adapters.postgres.transaction import PostgresTransaction
 from task_api.application.record_activity import Entry
 from task_api.domain.task import Task
 

@@ -243,6 +243,8 @@ task_history = Table(
     Column("at", _INSTANT, nullable=False),
     Column("actor", JSONB, nullable=False),
     Column("changes", JSONB, nullable=False),
+    # The command that wrote it, with all its other rows: what can be taken back. Null for rows of an older release.
+    Column("change_id", Uuid, index=True),
     # One row per version: a change without history, or counted twice, cannot be written.
     UniqueConstraint("task_id", "version"),
 )
@@ -266,6 +268,20 @@ notification_reads = Table(
     Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     Column("notification_id", Uuid, primary_key=True),
     Column("read_at", _INSTANT, nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    # What was asked for with it: another request under the same key is refused.
+    Column("fingerprint", LargeBinary, nullable=False),
+    # The answer that was given; null only inside the transaction that makes it.
+    Column("status", Integer),
+    Column("headers", JSONB),
+    Column("body", LargeBinary),
+    Column("created_at", _INSTANT, nullable=False, index=True),
 )
 
 outbox = Table(

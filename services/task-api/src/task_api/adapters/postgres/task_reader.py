@@ -16,13 +16,13 @@ from task_api.adapters.postgres.rows import (
     RECURRENCE_COLUMNS,
     REMINDERS,
     Row,
+    changes_of,
     joined_recurrence,
     reminder_of,
     task_of,
 )
 from task_api.adapters.postgres.tables import series, task_activity, task_history, tasks, users
 from task_api.application.ports import Activity, Position, Revision, TaskFilter, TaskView
-from task_api.domain.task import Change
 
 _VIEW = select(tasks, REMINDERS, *RECURRENCE_COLUMNS).select_from(
     tasks.outerjoin(series, series.c.id == tasks.c.series_id)
@@ -145,5 +145,4 @@ class PostgresTaskReader:
 
 
 def _revision(row: Row) -> Revision:
-    changes = {name: Change(change["old"], change["new"]) for name, change in row["changes"].items()}
-    return Revision(row["version"], row["at"], Actor.model_validate(row["actor"]), changes)
+    return Revision(row["version"], row["at"], Actor.model_validate(row["actor"]), changes_of(row["changes"]))

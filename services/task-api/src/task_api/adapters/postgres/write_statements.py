@@ -6,7 +6,7 @@ Sub-statements of one WITH run on one snapshot and commit together; foreign keys
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -37,6 +37,7 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "reminders": JSONB(),
     "kept_reminders": ARRAY(Uuid()),
     "event_id": Uuid(),
+    "change_id": Uuid(),
     "at": task_history.c["at"].type,
     "actor": JSONB(),
     "changes": JSONB(),
@@ -109,8 +110,8 @@ _REMINDERS = """
 
 _LEDGERS = """
     revision AS (
-        INSERT INTO task_history (id, task_id, user_id, version, at, actor, changes)
-        SELECT :event_id, written.id, :user_id, :version, :at, :actor, :changes FROM written
+        INSERT INTO task_history (id, task_id, user_id, version, at, actor, changes, change_id)
+        SELECT :event_id, written.id, :user_id, :version, :at, :actor, :changes, :change_id FROM written
     ), told AS (
         INSERT INTO task_activity (id, task_id, user_id, at, kind, detail)
         SELECT :event_id, written.id, :user_id, :at, :activity_kind, :activity_detail FROM written
@@ -137,12 +138,24 @@ def _with(*parts: str, result: str) -> TextClause:
     return _statement(f"WITH {', '.join(parts)}\n{result}")
 
 
+_NUMBERED = "account AS (SELECT CAST(:number AS int) AS number)"
 _NUMBER = "SELECT number FROM account"
 _ID = "SELECT id FROM written"
 
 INSERT = _with(_ACCOUNT, _INSERT_TASK, _REMINDERS, _LEDGERS, _ANNOUNCED_NEW, result=_NUMBER)
 INSERT_WITH_SERIES = _with(
     _ACCOUNT, _INSERT_TASK, _NEW_SERIES, _REMINDERS, _LEDGERS, _ANNOUNCED_NEW, result=_NUMBER
+)
+INSERT_NUMBERED = _with(_NUMBERED, _INSERT_TASK, _REMINDERS, _LEDGERS, _ANNOUNCED, result=_ID)
+INSERT_NUMBERED_WITH_SERIES = _with(
+    _NUMBERED, _INSERT_TASK, _NEW_SERIES, _REMINDERS, _LEDGERS, _ANNOUNCED, result=_ID
+)
+RESERVE = _statement(
+    """
+    UPDATE users SET last_task_number = last_task_number + :number
+    WHERE id = :user_id AND timezone = :owner_timezone AND day_start = :owner_day_start
+        AND EXISTS (SELECT FROM epoch WHERE value = :owner_epoch)
+    RETURNING last_task_number"""
 )
 UPDATE = _with(_UPDATE_TASK, _DROPPED_REMINDERS, _REMINDERS, _LEDGERS, _ANNOUNCED, result=_ID)
 UPDATE_WITH_SERIES = _with(
@@ -216,7 +229,8 @@ def _common(change: TaskWrite, series: SeriesWrite | None) -> dict[str, Any]:
         "reminders": _changed_reminders(change),
         "event_id": change.announcement.event_id,
         "at": change.announcement.at,
-        "actor": change.actor.model_dump(mode="json"),
+        "change_id": change.stamp.change_id,
+        "actor": change.stamp.actor.model_dump(mode="json"),
         "changes": {name: asdict(value) for name, value in change.changes.items()},
         "activity_kind": change.activity_kind,
         "activity_detail": change.activity_detail,
@@ -249,13 +263,38 @@ def insertion(
     """Give the statement that inserts a new task and answers its number, or no row when the owner changed."""
     halves = [_halves(announcement) for announcement in _announcements(change, series)]
     values = _common(change, series) | {
-        "owner_timezone": owner.timezone,
-        "owner_day_start": owner.day_start,
-        "owner_epoch": owner.epoch,
+        **guard(owner),
         "heads": [head for head, _ in halves],
         "tails": [tail for _, tail in halves],
     }
     return INSERT if series is None else INSERT_WITH_SERIES, values
+
+
+def guard(owner: Owner) -> dict[str, Any]:
+    """Give the owner's settings as a statement must find them."""
+    return {
+        "owner_timezone": owner.timezone,
+        "owner_day_start": owner.day_start,
+        "owner_epoch": owner.epoch,
+    }
+
+
+def insertions(
+    changes: Sequence[tuple[TaskWrite, SeriesWrite | None]],
+) -> Iterator[tuple[TextClause, list[dict[str, Any]]]]:
+    """Give the statements, each with its rows, that insert new tasks whose numbers are known."""
+    for statement, wanted in ((INSERT_NUMBERED, False), (INSERT_NUMBERED_WITH_SERIES, True)):
+        rows = [
+            _common(change, series)
+            | {
+                "number": change.after.number,
+                "events": [encode(announcement) for announcement in _announcements(change, series)],
+            }
+            for change, series in changes
+            if (series is not None) is wanted
+        ]
+        if rows:
+            yield statement, rows
 
 
 def update(change: TaskWrite, before: Task, series: SeriesWrite | None) -> tuple[TextClause, dict[str, Any]]:

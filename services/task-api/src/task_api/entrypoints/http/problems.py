@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service_kit.auth import invalid_token
 from service_kit.problems import FieldError, Problem, problem_response
+from task_api.application.ports import TaskView
 from task_api.domain import errors
 from task_api.entrypoints.http.preconditions import etag
+from task_api.entrypoints.http.task_answers import TaskAnswer
 
 _PLAIN: dict[type[Exception], tuple[int, str]] = {
     errors.TaskNotFound: (404, "task_not_found"),
     errors.ReminderNotFound: (404, "reminder_not_found"),
     errors.ConcurrentChange: (409, "concurrent_change"),
     errors.TransitionRefused: (409, "transition_refused"),
+    errors.UndoNotPossible: (409, "undo_not_possible"),
+    errors.InvalidUndoToken: (404, "undo_token_unknown"),
+    errors.KeyReused: (409, "idempotency_key_reused"),
     errors.NotRecurring: (409, "not_recurring"),
     errors.SeriesScopeRequired: (409, "series_scope_required"),
     errors.SuccessorTouched: (409, "successor_touched"),
@@ -34,8 +41,15 @@ def to_problem(error: Exception) -> Problem:
     """Give the problem that an error of the rules is told as. Raises the error itself when it is none of them."""
     match error:
         case errors.VersionMismatch():
-            detail = f"The task has changed: it is at version {error.current}."
-            return Problem(412, "version_mismatch", detail, headers={"ETag": etag(error.current)})
+            version = error.current.version
+            current = TaskAnswer.of(TaskView(error.current, error.recurrence)).model_dump(mode="json")
+            return Problem(
+                412,
+                "version_mismatch",
+                f"The task has changed: it is at version {version}.",
+                headers={"ETag": etag(version)},
+                members={"current": current},
+            )
         case errors.InvalidTask():
             code = "due_in_past" if isinstance(error, errors.DueInPast) else "invalid_request"
             found = FieldError(error.field, error.message, error.code)
@@ -51,6 +65,15 @@ def to_problem(error: Exception) -> Problem:
         case errors.StorageUnavailable():
             detail = "The database does not answer right now; nothing was changed unless said so."
             return Problem(503, "storage_unavailable", detail, headers={"Retry-After": "1"})
+        case errors.BulkRefused():
+            failed = [
+                {
+                    ("id" if isinstance(which, UUID) else "index"): which,
+                    "error_code": to_problem(each).error_code,
+                }
+                for which, each in error.failed
+            ]
+            return Problem(409, "bulk_refused", _sentence(error), members={"failed": failed})
     status, code = _PLAIN[type(error)]
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     return Problem(status, code, _sentence(error), headers=headers)

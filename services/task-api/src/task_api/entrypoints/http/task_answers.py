@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from event_contracts.series import Anchor, DstGap, MonthEnd, Overdue, PileUp
 from event_contracts.values import Channel, Priority, TaskStatus
@@ -16,6 +17,7 @@ from task_api.domain.series import Recurrence
 from task_api.domain.task import Reminder
 from task_api.entrypoints.http.fields import Answer
 from task_api.entrypoints.http.preconditions import etag
+from task_api.entrypoints.http.undo_tokens import UndoTokens
 
 ROOT = "/api/v1/tasks"
 ONE = ROOT + "/{task_id}"
@@ -139,6 +141,44 @@ class CompletedAnswer(TaskAnswer):
     next: TaskAnswer | None = None
 
 
+class TasksAnswer(Answer):
+    """Some tasks as they are now."""
+
+    items: tuple[TaskAnswer, ...]
+
+
+class FailedItem(Answer):
+    """Why one item could not be done: of a task that is there, by its id; of one to be created, by its place."""
+
+    id: UUID | None = Field(default=None, exclude_if=_absent)
+    index: int | None = Field(default=None, exclude_if=_absent)
+    error_code: str
+    detail: str
+
+
+class BulkItem(Answer):
+    """One task that was dealt with, and its version now."""
+
+    id: UUID
+    version: int
+
+
+class BulkAnswer(Answer):
+    """How many tasks were dealt with, each of them, and those that could not be."""
+
+    updated: int
+    items: tuple[BulkItem, ...]
+    failed: tuple[FailedItem, ...]
+
+
+class BulkCreatedAnswer(Answer):
+    """How many tasks were made, each of them, and those that could not be."""
+
+    created: int
+    items: tuple[TaskAnswer, ...]
+    failed: tuple[FailedItem, ...]
+
+
 class TaskPage(Answer):
     """A page of tasks; `next_cursor` leads to the one after it."""
 
@@ -172,11 +212,14 @@ def _recurrence(recurrence: Recurrence | None) -> RecurrenceAnswer | None:
     )
 
 
-def task_answer(view: TaskView, status: int = 200) -> Response:
-    """Give the response that shows a task."""
+def task_answer(view: TaskView, undo: UndoTokens | None = None, status: int = 200) -> Response:
+    """Give the response that shows a task; with `undo` it carries the token of the change that was made."""
+    headers = {"ETag": etag(view.task.version)} | ({} if undo is None else undo.of(view))
+    return json_answer(TaskAnswer.of(view), status, headers)
+
+
+def json_answer(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Give a response with a model as it is: made here, it needs no second check."""
     return Response(
-        TaskAnswer.of(view).model_dump_json(),
-        status_code=status,
-        media_type="application/json",
-        headers={"ETag": etag(view.task.version)},
+        body.model_dump_json(), status_code=status, media_type="application/json", headers=dict(headers or {})
     )

@@ -1,4 +1,4 @@
-"""Complete, reopen and skip tasks."""
+"""Complete, reopen, skip and restore tasks."""
 
 from typing import Annotated
 from uuid import UUID
@@ -11,12 +11,13 @@ from task_api.application.ports import Means, TaskReader
 from task_api.entrypoints.http.callers import Callers, actor_of
 from task_api.entrypoints.http.documented import problems
 from task_api.entrypoints.http.preconditions import Expected, etag
-from task_api.entrypoints.http.task_answers import ONE, CompletedAnswer, TaskAnswer, task_answer
+from task_api.entrypoints.http.task_answers import ONE, CompletedAnswer, TaskAnswer, json_answer, task_answer
 from task_api.entrypoints.http.task_models import CompletionBody
+from task_api.entrypoints.http.undo_tokens import UndoTokens
 
 
-def task_closing_routes(callers: Callers, means: Means, reader: TaskReader) -> APIRouter:
-    """Give the routes that complete, reopen and skip tasks."""
+def task_closing_routes(callers: Callers, means: Means, reader: TaskReader, undo: UndoTokens) -> APIRouter:
+    """Give the routes that complete, reopen, skip and restore tasks."""
     router = APIRouter(tags=["tasks"])
     Writer = Annotated[Principal, Depends(callers.write)]  # noqa: N806 - a type
 
@@ -36,15 +37,20 @@ def task_closing_routes(callers: Callers, means: Means, reader: TaskReader) -> A
         if view.task.series_id is not None and view.task.closed_by is not None:
             following = await reader.successor(principal.user_id, task_id)
         answer = CompletedAnswer.of(view, next=None if following is None else TaskAnswer.of(following))
-        return Response(
-            answer.model_dump_json(), media_type="application/json", headers={"ETag": etag(view.task.version)}
-        )
+        return json_answer(answer, 200, {"ETag": etag(view.task.version)} | undo.of(view))
 
     @router.post(f"{ONE}/skip", response_model=TaskAnswer, responses=problems(400, 401, 404, 409, 412, 422))
     async def skip(task_id: UUID, principal: Writer, expected: Expected) -> Response:
         """Skip this occurrence of a recurring task: the next one comes."""
-        return task_answer(
-            await close_task.skip_task(means, actor_of(principal), principal.user_id, task_id, expected)
-        )
+        view = await close_task.skip_task(means, actor_of(principal), principal.user_id, task_id, expected)
+        return task_answer(view, undo)
+
+    @router.post(
+        f"{ONE}/restore", response_model=TaskAnswer, responses=problems(400, 401, 404, 409, 412, 422)
+    )
+    async def restore(task_id: UUID, principal: Writer, expected: Expected) -> Response:
+        """Bring a deleted task back. An instance of a series gets its slot back from an untouched successor."""
+        view = await close_task.restore_task(means, actor_of(principal), principal.user_id, task_id, expected)
+        return task_answer(view, undo)
 
     return router

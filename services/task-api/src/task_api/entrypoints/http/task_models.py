@@ -179,6 +179,80 @@ class TaskPatch(Body, json_schema_extra={"examples": _PATCH_EXAMPLES}):
         )
 
 
+_PUT_EXAMPLE: dict[str, Any] = {
+    "title": "Water the plants",
+    "description": None,
+    "status": "in_progress",
+    "priority": "medium",
+    "tags": ["home"],
+    "due_at": "2030-05-04T16:00:00Z",
+    "due_date": None,
+    "timezone": "Europe/Berlin",
+    "metadata": {},
+    "reminders": [{"offset": "PT30M"}],
+    "recurrence": None,
+}
+
+
+class TaskPut(Body, json_schema_extra={"examples": [_PUT_EXAMPLE]}):
+    """A task with all that can be changed of it: every field is named, null where it is to be empty."""
+
+    title: Title
+    description: Description | None
+    status: TaskStatus
+    priority: Priority
+    tags: Tags
+    due_at: Instant | None
+    due_date: Day | None
+    timezone: Zone
+    metadata: Metadata
+    reminders: Reminders
+    recurrence: RecurrenceBody | None
+
+    @model_validator(mode="after")
+    def _one_due(self) -> Self:
+        if self.due_at is not None and self.due_date is not None:
+            raise ValueError("a task is due at due_at or on due_date, not both")
+        return self
+
+    def edit(self, *, allow_past: bool) -> TaskEdit:
+        """Give what is to change: everything."""
+        plain = set(type(self).model_fields) - {"status", "reminders", "recurrence"}
+        return TaskEdit(
+            fields={name: getattr(self, name) for name in plain},
+            reminders=tuple(item.request(item.id) for item in self.reminders),
+            status=self.status,
+            names_recurrence=True,
+            recurrence=None if self.recurrence is None else self.recurrence.recurrence(),
+            allow_past=allow_past,
+        )
+
+
+BULK_MAX = 500
+_Ids = Annotated[tuple[UUID, ...], Field(min_length=1, max_length=BULK_MAX)]
+_IDS_EXAMPLE: dict[str, Any] = {"ids": ["0190a6f0-3c5e-7b7a-9d7b-5b1f1c7e2a11"]}
+
+
+class BulkIds(Body, json_schema_extra={"examples": [_IDS_EXAMPLE]}):
+    """The tasks that are meant; one that is named twice counts once."""
+
+    ids: _Ids
+    atomic: bool = False
+
+
+class BulkUpdate(BulkIds, json_schema_extra={"examples": [_IDS_EXAMPLE | {"changes": {"priority": "high"}}]}):
+    """The tasks that are meant, and the changes for each."""
+
+    changes: TaskPatch
+
+
+class BulkCreate(Body, json_schema_extra={"examples": [{"tasks": _CREATE_EXAMPLES}]}):
+    """Tasks to be made, in their order."""
+
+    tasks: Annotated[tuple[TaskCreate, ...], Field(min_length=1, max_length=BULK_MAX)]
+    atomic: bool = False
+
+
 class CompletionBody(Body, json_schema_extra={"examples": [{"completed": True}]}):
     """Whether the task is to be completed or opened again."""
 

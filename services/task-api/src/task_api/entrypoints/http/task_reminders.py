@@ -13,9 +13,10 @@ from task_api.entrypoints.http.documented import problems
 from task_api.entrypoints.http.preconditions import Expected, etag
 from task_api.entrypoints.http.task_answers import ONE, TaskAnswer, task_answer
 from task_api.entrypoints.http.task_models import ReminderBody
+from task_api.entrypoints.http.undo_tokens import UndoTokens
 
 
-def task_reminder_routes(callers: Callers, means: Means) -> APIRouter:
+def task_reminder_routes(callers: Callers, means: Means, undo: UndoTokens) -> APIRouter:
     """Give the routes of a task's reminders."""
     router = APIRouter(tags=["tasks"])
     Writer = Annotated[Principal, Depends(callers.write)]  # noqa: N806 - a type
@@ -31,7 +32,7 @@ def task_reminder_routes(callers: Callers, means: Means) -> APIRouter:
         view = await edit_task.add_reminder(
             means, actor_of(principal), principal.user_id, task_id, body.request(), expected
         )
-        return task_answer(view, 201)
+        return task_answer(view, undo, 201)
 
     @router.delete(
         f"{ONE}/reminders/{{reminder_id}}", status_code=204, responses=problems(400, 401, 404, 412, 422)
@@ -41,6 +42,6 @@ def task_reminder_routes(callers: Callers, means: Means) -> APIRouter:
         view = await edit_task.remove_reminder(
             means, actor_of(principal), principal.user_id, task_id, reminder_id, expected
         )
-        return Response(status_code=204, headers={"ETag": etag(view.task.version)})
+        return Response(status_code=204, headers={"ETag": etag(view.task.version)} | undo.of(view))
 
     return router
