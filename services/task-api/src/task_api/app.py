@@ -43,6 +43,7 @@ from task_api.entrypoints.http.auth import auth_routes
 from task_api.entrypoints.http.callers import Callers
 from task_api.entrypoints.http.cursors import Cursors
 from task_api.entrypoints.http.ledgers import ledger_routes
+from task_api.entrypoints.http.overview import overview_routes
 from task_api.entrypoints.http.problems import install_domain_problems
 from task_api.entrypoints.http.task_bulk import task_bulk_routes
 from task_api.entrypoints.http.task_closing import task_closing_routes
@@ -159,10 +160,11 @@ def _install_api(
     reader = PostgresTaskReader(engine)
     app.include_router(auth_routes(sessions, callers.session, keys.jwks()))
     app.include_router(user_routes(callers.session, read_account, change))
+    app.include_router(overview_routes(callers, means, reader, undo))
     app.include_router(task_bulk_routes(callers, means, undo))
     app.include_router(task_writing_routes(callers, means, undo))
     app.include_router(task_undo_routes(callers, means, undo))
-    app.include_router(task_reading_routes(callers, reader, cursors))
+    app.include_router(task_reading_routes(callers, reader, cursors, clock.now))
     app.include_router(task_closing_routes(callers, means, reader, undo))
     app.include_router(task_reminder_routes(callers, means, undo))
     app.include_router(ledger_routes(callers.read, reader, cursors))

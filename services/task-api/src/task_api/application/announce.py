@@ -156,6 +156,7 @@ def task_write(
         after=after,
         changes=changes,
         stamp=stamp,
+        day_start=owner.day_start,
         announcement=Announcement(new_id(), _topic(before, after), stamp.at, snapshot),
         activity_kind=kind or _kind(before, after),
         activity_detail=told | (detail or {}),

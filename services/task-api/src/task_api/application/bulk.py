@@ -77,11 +77,44 @@ async def edit_many(
     return await _over(means, actor, user_id, task_ids, merge, atomic=atomic)
 
 
+async def rename_tag(
+    means: Means,
+    actor: Actor,
+    user_id: UUID,
+    tagged: Callable[[int], Awaitable[Sequence[UUID]]],
+    old: str,
+    new: str,
+) -> Outcome:
+    """Put one tag in the place of another on every task that `tagged` finds, a chunk at a time, as one change."""
+
+    async def rename(work: Transaction, series: Series | None, locked: Locked, stamp: Stamp) -> TaskView:
+        names = (new if name == old else name for name in locked.task.tags)
+        edit = TaskEdit(fields={"tags": tuple(dict.fromkeys(names))}, allow_past=True)
+        return await apply_edit(work, series, locked, edit, stamp)
+
+    stamp = Stamp(actor, await means.now())
+    whole = Outcome(stamp.change_id)
+    while old != new and (task_ids := await tagged(_CHUNK)):
+        part = await _over(means, actor, user_id, task_ids, rename, atomic=False, stamp=stamp)
+        whole.done += part.done
+        whole.failed += part.failed
+        if not part.done:
+            break
+    return whole
+
+
 async def _over(
-    means: Means, actor: Actor, user_id: UUID, task_ids: Sequence[UUID], step: Step, *, atomic: bool
+    means: Means,
+    actor: Actor,
+    user_id: UUID,
+    task_ids: Sequence[UUID],
+    step: Step,
+    *,
+    atomic: bool,
+    stamp: Stamp | None = None,
 ) -> Outcome:
     wanted = list(dict.fromkeys(task_ids))
-    stamp = Stamp(actor, await means.now())
+    stamp = stamp or Stamp(actor, await means.now())
     outcome = Outcome(stamp.change_id)
     # Locks are taken by id within a transaction; chunks of ids in order keep the same order across them.
     size = len(wanted) if atomic else _CHUNK

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
+from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -89,7 +90,7 @@ class KeptAnswer:
 
 @dataclass(frozen=True, slots=True)
 class TaskWrite:
-    """One new version of a task with everything that is committed with it.
+    """One new version of a task with everything that is committed with it; `day_start` is its owner's.
 
     `before` is None for a new task: it gets its number on insertion, and the snapshot must carry number 1 until then.
     `announcement.data` is the snapshot of `after`; its event id also names the rows of history and activity.
@@ -99,6 +100,7 @@ class TaskWrite:
     after: Task
     changes: dict[str, Change]
     stamp: Stamp
+    day_start: time
     announcement: Announcement
     activity_kind: str
     activity_detail: dict[str, Any] = field(default_factory=dict)
@@ -231,14 +233,68 @@ class TaskFilter:
     due_before: datetime | None = None
     due_after: datetime | None = None
     series_id: UUID | None = None
+    updated_since: datetime | None = None
+    overdue_at: datetime | None = None
+    words: str | None = None
+    number: int | None = None
+    deleted: bool = False
+
+
+class Sort(StrEnum):
+    """What a list is sorted by; without a due counts as due never."""
+
+    CREATED_AT = "created_at"
+    UPDATED_AT = "updated_at"
+    DUE = "due"
+    PRIORITY = "priority"
+    TITLE = "title"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The order of a list; ids break ties the same way round."""
+
+    sort: Sort = Sort.CREATED_AT
+    descending: bool = True
+
+
+Key = datetime | str | int | float
+"""What a row is sorted by."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a page ended: the moment and id of its last row."""
+    """Where a page ended: the sort key and id of its last row."""
 
-    at: datetime
+    key: Key
     id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some tasks, each with where it stands in the list; and the number of its owner's changes until then."""
+
+    tasks: Sequence[TaskView]
+    positions: Sequence[Position]
+    changes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TagCount:
+    """A tag, and how many of the person's tasks have it."""
+
+    tag: str
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts of a person's tasks: `completed` by day of their zone, `average` from creation to completion."""
+
+    by_status: dict[TaskStatus, int]
+    overdue: int
+    completed: dict[date, int]
+    average_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,9 +327,38 @@ class TaskReader(Protocol):
         """Read the live instance that followed this one in its series."""
 
     async def page(
-        self, user_id: UUID, only: TaskFilter, after: Position | None, limit: int
-    ) -> Sequence[TaskView]:
-        """Read up to `limit` tasks, newest first, after the position."""
+        self,
+        user_id: UUID,
+        only: TaskFilter,
+        order: Order,
+        after: Position | None,
+        limit: int,
+        offset: int = 0,
+    ) -> Page:
+        """Read up to `limit` tasks in this order, after the position or the first `offset`."""
+
+    async def search(
+        self, user_id: UUID, words: str, tags: Sequence[str], after: Position | None, limit: int
+    ) -> Page:
+        """Read up to `limit` tasks that hold the words, the best first, out of the newest thousand that do."""
+
+    async def total(self, user_id: UUID, only: TaskFilter) -> int:
+        """Count the tasks that a list of this filter has."""
+
+    async def changes(self, user_id: UUID) -> int:
+        """Read the number of the person's changes: equal numbers, equal lists."""
+
+    async def tags(self, user_id: UUID) -> Sequence[TagCount]:
+        """Read the tags of the person's tasks, the most used first."""
+
+    async def tagged(self, user_id: UUID, tag: str, limit: int) -> Sequence[UUID]:
+        """Read the ids of up to `limit` tasks that have the tag."""
+
+    async def stats(self, user_id: UUID, now: datetime, days: int) -> Stats:
+        """Count the person's tasks; `completed` of the last `days`."""
+
+    async def revisions(self, user_id: UUID, task_id: UUID) -> tuple[Task, Sequence[Revision]] | None:
+        """Read a task, deleted or not, with its whole history, oldest first."""
 
     async def activity(
         self, user_id: UUID, task_id: UUID, after: Position | None, limit: int

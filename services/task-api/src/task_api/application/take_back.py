@@ -18,7 +18,7 @@ from task_api.application.ports import ChangedTask, Locked, Means, Stamp, TaskVi
 from task_api.domain import task as rules
 from task_api.domain.errors import InvalidUndoToken, SuccessorTouched, UndoNotPossible
 from task_api.domain.series import Series
-from task_api.domain.task import OPEN_STATUSES, Reminder, Task, told
+from task_api.domain.task import OPEN_STATUSES, Change, Reminder, Task, told
 
 _STATUS_FIELDS = frozenset({"status", "closed_by", "deleted_at"})
 
@@ -137,6 +137,22 @@ def _reversed(row: ChangedTask, task: Task, at: datetime) -> Task:
     if "reminders" in old:
         fields["reminders"] = _reminders(old["reminders"], task)
     return replace(back, **fields)
+
+
+def with_old_values(changes: Mapping[str, Change], task: Task) -> Task:
+    """Give the task with the old values of these changes, whatever the rules would say of them."""
+    fields: dict[str, Any] = {
+        name: _READ[name](change.old) for name, change in changes.items() if name in _READ
+    }
+    if "reminders" in changes:
+        fields["reminders"] = _reminders(changes["reminders"].old, task)
+    if "status" in changes:
+        fields["status"] = TaskStatus(changes["status"].old)
+    if "deleted_at" in changes:
+        fields["deleted_at"] = _instant(changes["deleted_at"].old)
+    if "series_id" in changes:
+        fields |= {"series_id": None, "occurrence_key": None}
+    return replace(task, **fields)
 
 
 def _status_back(row: ChangedTask, task: Task, at: datetime) -> Task:

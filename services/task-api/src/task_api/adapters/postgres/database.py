@@ -34,7 +34,7 @@ _BUSY = frozenset(
 def connect(database_url: str, *, pool_size: int, lock_timeout: str = "5s") -> AsyncEngine:
     """Give the engine of `postgresql+asyncpg://…`; nothing is connected yet.
 
-    Statements are prepared once per connection. A lock is awaited for `lock_timeout` and a statement for 10 s, so
+    Statements are prepared once per connection. A lock is awaited for `lock_timeout` and a statement for 30 s, so
     that one that hangs frees its connection.
     """
     return create_async_engine(
@@ -47,13 +47,13 @@ def connect(database_url: str, *, pool_size: int, lock_timeout: str = "5s") -> A
         json_deserializer=orjson.loads,
         connect_args={
             "timeout": 3,
-            "command_timeout": 15,
+            "command_timeout": 35,
             "server_settings": {
                 "application_name": "task-api",
                 "timezone": "UTC",
                 "lock_timeout": lock_timeout,
-                "statement_timeout": "10s",
-                "idle_in_transaction_session_timeout": "15s",
+                "statement_timeout": "30s",
+                "idle_in_transaction_session_timeout": "30s",
             },
         },
     )

@@ -8,9 +8,12 @@ event that caused the row.
 from __future__ import annotations
 
 from sqlalchemy import (
+    DDL,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Date,
     DateTime,
     ForeignKey,
@@ -19,14 +22,16 @@ from sqlalchemy import (
     Interval,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     Time,
     UniqueConstraint,
     Uuid,
+    event,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 
 metadata = MetaData(
     naming_convention={
@@ -40,11 +45,48 @@ metadata = MetaData(
 
 _INSTANT = DateTime(timezone=True)
 _NOW = text("clock_timestamp()")
+_LIVE = text("deleted_at IS NULL")
 
 
 def _one_of(column: str, *words: str) -> str:
     return f"{column} IN ({', '.join(repr(word) for word in words)})"
 
+
+# What the generated columns and the counter of changes stand on, in the migrations' words.
+_FOLDED = """
+    CREATE FUNCTION folded(value text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+        AS $$ SELECT lower(public.unaccent('public.unaccent'::regdictionary, value)) $$
+"""
+_TASK_SEARCH = """
+    CREATE FUNCTION task_search(title text, tags text[], description text) RETURNS tsvector
+        LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+        SELECT setweight(to_tsvector('simple'::regconfig, folded(title)), 'A')
+            || setweight(to_tsvector('simple'::regconfig, folded(array_to_string(tags, ' '))), 'B')
+            || setweight(to_tsvector('simple'::regconfig, folded(coalesce(description, ''))), 'C') $$
+"""
+_NOTE_USER_CHANGE = """
+    CREATE FUNCTION note_user_change() RETURNS trigger LANGUAGE plpgsql AS $$
+        DECLARE whose uuid := CASE TG_OP WHEN 'DELETE' THEN OLD.user_id ELSE NEW.user_id END;
+        BEGIN
+            INSERT INTO user_changes AS known (user_id, number, transaction)
+            VALUES (whose, 1, pg_current_xact_id()::text::bigint)
+            ON CONFLICT (user_id) DO UPDATE
+                SET number = known.number + 1, transaction = excluded.transaction
+                WHERE known.transaction <> excluded.transaction;
+            RETURN NULL;
+        END $$
+"""
+for _statement in (
+    "CREATE EXTENSION IF NOT EXISTS unaccent",
+    "CREATE EXTENSION IF NOT EXISTS btree_gin",
+    _FOLDED,
+    _TASK_SEARCH,
+    _NOTE_USER_CHANGE,
+):
+    event.listen(metadata, "before_create", DDL(_statement))  # type: ignore[no-untyped-call]
+
+for _signature in ("note_user_change()", "task_search(text, text[], text)", "folded(text)"):
+    event.listen(metadata, "after_drop", DDL(f"DROP FUNCTION {_signature}"))  # type: ignore[no-untyped-call]
 
 users = Table(
     "users",
@@ -138,6 +180,8 @@ tasks = Table(
     Column("due_at", _INSTANT),
     Column("due_date", Date),
     Column("timezone", Text, nullable=False),
+    # When it is due as an instant, all-day tasks at the start of their owner's day: what lists are sorted by.
+    Column("due_instant", _INSTANT),
     Column("closed_by", Text),
     Column("closed_version", Integer),
     Column("closed_at", _INSTANT),
@@ -151,6 +195,16 @@ tasks = Table(
     Column("created_at", _INSTANT, nullable=False),
     Column("updated_at", _INSTANT, nullable=False),
     Column("deleted_at", _INSTANT),
+    Column(
+        "priority_rank",
+        SmallInteger,
+        Computed(
+            "CASE priority WHEN 'low' THEN 1 WHEN 'medium' THEN 2 WHEN 'high' THEN 3 ELSE 4 END",
+            persisted=True,
+        ),
+    ),
+    Column("title_key", Text(collation="C"), Computed("folded(title)", persisted=True)),
+    Column("search", TSVECTOR, Computed("task_search(title, tags, description)", persisted=True)),
     UniqueConstraint("user_id", "number"),
     CheckConstraint("number >= 1", name="number"),
     CheckConstraint("version >= 1", name="version"),
@@ -197,18 +251,24 @@ tasks = Table(
         text("id DESC"),
         postgresql_where=text("deleted_at IS NULL"),
     ),
+    # One for each order that a list may have; they are read in both directions.
+    Index("ix_tasks_updated", "user_id", "updated_at", "id", postgresql_where=_LIVE),
     Index(
-        "ix_tasks_due_at",
+        "ix_tasks_due",
         "user_id",
-        "due_at",
-        postgresql_where=text("deleted_at IS NULL AND due_at IS NOT NULL"),
+        text("COALESCE(due_instant, 'infinity'::timestamp with time zone)"),
+        "id",
+        postgresql_where=_LIVE,
     ),
-    Index(
-        "ix_tasks_due_date",
-        "user_id",
-        "due_date",
-        postgresql_where=text("deleted_at IS NULL AND due_date IS NOT NULL"),
-    ),
+    Index("ix_tasks_priority", "user_id", "priority_rank", "id", postgresql_where=_LIVE),
+    Index("ix_tasks_title", "user_id", "title_key", "id", postgresql_where=_LIVE),
+    # What people filter by most, in the order they see it; and the bin.
+    Index("ix_tasks_status", "user_id", "status", "created_at", "id", postgresql_where=_LIVE),
+    Index("ix_tasks_deleted", "user_id", "created_at", "id", postgresql_where=text("deleted_at IS NOT NULL")),
+    # What is overdue, or due soon, among what is open.
+    Index("ix_tasks_open_due", "user_id", "due_instant", postgresql_where=text("closed_by IS NULL")),
+    Index("ix_tasks_tags", "user_id", "tags", postgresql_using="gin", postgresql_where=_LIVE),
+    Index("ix_tasks_search", "user_id", "search", postgresql_using="gin", postgresql_where=_LIVE),
     # What a rebuild pages through: open tasks, by id.
     Index("ix_tasks_open", "id", postgresql_where=text("closed_by IS NULL")),
     postgresql_with={"fillfactor": "85"},
@@ -283,6 +343,28 @@ idempotency_keys = Table(
     Column("body", LargeBinary),
     Column("created_at", _INSTANT, nullable=False, index=True),
 )
+
+user_changes = Table(
+    "user_changes",
+    metadata,
+    Column("user_id", Uuid, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    # The transaction that raised it last: one raises it once, however many rows it writes.
+    Column("transaction", BigInteger, nullable=False),
+    postgresql_with={"fillfactor": "50"},
+)
+for _table in (tasks, series):
+    # Deferred to the commit: the counter is the last row that a transaction locks, so it can be in nobody's way.
+    event.listen(
+        metadata,
+        "after_create",
+        DDL(  # type: ignore[no-untyped-call]
+            f"""
+            CREATE CONSTRAINT TRIGGER note_user_change AFTER INSERT OR UPDATE OR DELETE ON {_table.name}
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note_user_change()
+            """
+        ),
+    )
 
 outbox = Table(
     "outbox",

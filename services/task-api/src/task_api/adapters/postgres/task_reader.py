@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ARRAY, ColumnElement, Select, Text, and_, any_, func, literal, or_, select, tuple_
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Date,
+    Float,
+    Select,
+    Text,
+    and_,
+    any_,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    true,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from event_contracts.values import Actor
+from event_contracts.values import Actor, TaskStatus
 from task_api.adapters.postgres.database import storage_errors
 from task_api.adapters.postgres.rows import (
     RECURRENCE_COLUMNS,
@@ -21,12 +39,45 @@ from task_api.adapters.postgres.rows import (
     reminder_of,
     task_of,
 )
-from task_api.adapters.postgres.tables import series, task_activity, task_history, tasks, users
-from task_api.application.ports import Activity, Position, Revision, TaskFilter, TaskView
+from task_api.adapters.postgres.search_words import query_of
+from task_api.adapters.postgres.tables import (
+    series,
+    task_activity,
+    task_history,
+    tasks,
+    user_changes,
+    users,
+)
+from task_api.application.ports import (
+    Activity,
+    Order,
+    Page,
+    Position,
+    Revision,
+    Sort,
+    Stats,
+    TagCount,
+    TaskFilter,
+    TaskView,
+)
+from task_api.domain.task import Task
 
-_VIEW = select(tasks, REMINDERS, *RECURRENCE_COLUMNS).select_from(
+SEARCHED = 1_000
+"""How many of the newest tasks that hold the words are ranked: what a search costs has a bound."""
+_TAGS_MAX = 1_000
+_GENERATED = frozenset({"search", "title_key", "priority_rank", "due_instant"})
+_SHOWN = tuple(column for column in tasks.c if column.name not in _GENERATED)
+_VIEW = select(*_SHOWN, REMINDERS, *RECURRENCE_COLUMNS).select_from(
     tasks.outerjoin(series, series.c.id == tasks.c.series_id)
 )
+_KEYS: dict[Sort, ColumnElement[Any]] = {
+    Sort.CREATED_AT: tasks.c.created_at,
+    Sort.UPDATED_AT: tasks.c.updated_at,
+    Sort.DUE: func.coalesce(tasks.c.due_instant, text("'infinity'::timestamptz")),
+    Sort.PRIORITY: tasks.c.priority_rank,
+    Sort.TITLE: tasks.c.title_key,
+}
+_DAY = func.date_trunc("day", func.timezone(users.c.timezone, tasks.c.completed_at))
 
 
 def _view(row: Row) -> TaskView:
@@ -35,26 +86,49 @@ def _view(row: Row) -> TaskView:
 
 
 def _any(column: ColumnElement[str], words: Sequence[str]) -> ColumnElement[bool]:
+    if len(words) == 1:
+        return column == str(words[0])
     return column == any_(literal([str(word) for word in words], ARRAY(Text)))
 
 
-def _conditions(only: TaskFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
+def _conditions(user_id: UUID, only: TaskFilter) -> list[ColumnElement[bool]]:
+    task = tasks.c
+    conditions = [
+        task.user_id == user_id,
+        task.deleted_at.is_not(None) if only.deleted else task.deleted_at.is_(None),
+    ]
     if only.status:
-        conditions.append(_any(tasks.c.status, only.status))
+        conditions.append(_any(task.status, only.status))
     if only.priority:
-        conditions.append(_any(tasks.c.priority, only.priority))
+        conditions.append(_any(task.priority, only.priority))
     if only.tags:
-        conditions.append(tasks.c.tags.contains(list(only.tags)))
+        conditions.append(task.tags.contains(list(only.tags)))
     if only.series_id is not None:
-        conditions.append(tasks.c.series_id == only.series_id)
-    # An all-day task is due at the start of its owner's day, in its own zone.
-    all_day = func.timezone(tasks.c.timezone, tasks.c.due_date + users.c.day_start)
+        conditions.append(task.series_id == only.series_id)
+    if only.number is not None:
+        conditions.append(task.number == only.number)
     if only.due_before is not None:
-        conditions.append(or_(tasks.c.due_at < only.due_before, all_day < only.due_before))
+        conditions.append(task.due_instant < only.due_before)
     if only.due_after is not None:
-        conditions.append(or_(tasks.c.due_at >= only.due_after, all_day >= only.due_after))
+        conditions.append(task.due_instant >= only.due_after)
+    if only.updated_since is not None:
+        conditions.append(task.updated_at >= only.updated_since)
+    if only.overdue_at is not None:
+        conditions.append(_overdue(only.overdue_at))
+    if only.words is not None:
+        conditions.append(task.search.op("@@")(query_of(only.words)))
     return conditions
+
+
+def _overdue(now: datetime) -> ColumnElement[bool]:
+    """Open and due before now; an all-day task once its day is over where it was set."""
+    task = tasks.c
+    today = cast(func.timezone(task.timezone, literal(now)), Date)
+    return and_(
+        task.closed_by.is_(None),
+        task.due_instant < now,
+        or_(task.due_at.is_not(None), task.due_date < today),
+    )
 
 
 class PostgresTaskReader:
@@ -82,18 +156,120 @@ class PostgresTaskReader:
         return found[0] if found else None
 
     async def page(
-        self, user_id: UUID, only: TaskFilter, after: Position | None, limit: int
-    ) -> Sequence[TaskView]:
-        """Read up to `limit` tasks, newest first, after the position."""
-        query = _VIEW
-        if only.due_before is not None or only.due_after is not None:
-            query = query.join(users, users.c.id == tasks.c.user_id)
-        query = query.where(tasks.c.user_id == user_id, tasks.c.deleted_at.is_(None), *_conditions(only))
+        self,
+        user_id: UUID,
+        only: TaskFilter,
+        order: Order,
+        after: Position | None,
+        limit: int,
+        offset: int = 0,
+    ) -> Page:
+        """Read up to `limit` tasks in this order, after the position or the first `offset`."""
+        key = _KEYS[order.sort]
+        page = _VIEW.add_columns(_told(order.sort).label("sort_key")).where(*_conditions(user_id, only))
         if after is not None:
-            query = query.where(
-                tuple_(tasks.c.created_at, tasks.c.id) < tuple_(literal(after.at), literal(after.id))
+            here, there = tuple_(key, tasks.c.id), tuple_(_bound(order.sort, after), literal(after.id))
+            page = page.where(here < there if order.descending else here > there)
+        ends = (key.desc(), tasks.c.id.desc()) if order.descending else (key, tasks.c.id)
+        listed = page.add_columns(key.label("order_key")).order_by(*ends).limit(limit).offset(offset or None)
+        return await self._page(user_id, listed, descending=order.descending)
+
+    async def search(
+        self, user_id: UUID, words: str, tags: Sequence[str], after: Position | None, limit: int
+    ) -> Page:
+        """Read up to `limit` of the newest thousand tasks that hold the words, the best first."""
+        only = TaskFilter(tags=tuple(tags), words=words)
+        hits = (
+            select(tasks.c.id, func.ts_rank_cd(tasks.c.search, query_of(words)).label("rank"))
+            .where(*_conditions(user_id, only))
+            .order_by(tasks.c.created_at.desc(), tasks.c.id.desc())
+            .limit(SEARCHED)
+            .subquery("hits")
+        )
+        rank = cast(hits.c.rank, Float(53))
+        page = (
+            select(*_SHOWN, REMINDERS, *RECURRENCE_COLUMNS, rank.label("sort_key"), rank.label("order_key"))
+            .select_from(
+                hits.join(tasks, tasks.c.id == hits.c.id).outerjoin(series, series.c.id == tasks.c.series_id)
             )
-        return await self._views(query.order_by(tasks.c.created_at.desc(), tasks.c.id.desc()).limit(limit))
+            .order_by(rank.desc(), hits.c.id.desc())
+            .limit(limit)
+        )
+        if after is not None:
+            page = page.where(
+                tuple_(rank, hits.c.id) < tuple_(literal(after.key, Float(53)), literal(after.id))
+            )
+        return await self._page(user_id, page, descending=True)
+
+    async def total(self, user_id: UUID, only: TaskFilter) -> int:
+        """Count what the filter lets through."""
+        (row,) = await self._rows(
+            select(func.count().label("total")).select_from(tasks).where(*_conditions(user_id, only))
+        )
+        return int(row["total"])
+
+    async def changes(self, user_id: UUID) -> int:
+        """Read the counter; nobody's first change is 0."""
+        rows = await self._rows(select(user_changes.c.number).where(user_changes.c.user_id == user_id))
+        return int(rows[0]["number"]) if rows else 0
+
+    async def tags(self, user_id: UUID) -> Sequence[TagCount]:
+        """Read the most used tags of live tasks."""
+        each = (
+            select(func.unnest(tasks.c.tags).label("tag"))
+            .where(tasks.c.user_id == user_id, tasks.c.deleted_at.is_(None))
+            .subquery("each")
+        )
+        count = func.count()
+        rows = await self._rows(
+            select(each.c.tag, count.label("tasks"))
+            .group_by(each.c.tag)
+            .order_by(count.desc(), each.c.tag)
+            .limit(_TAGS_MAX)
+        )
+        return [TagCount(row["tag"], row["tasks"]) for row in rows]
+
+    async def tagged(self, user_id: UUID, tag: str, limit: int) -> Sequence[UUID]:
+        """Read the ids of live tasks with the tag."""
+        rows = await self._rows(
+            select(tasks.c.id).where(*_conditions(user_id, TaskFilter(tags=(tag,)))).limit(limit)
+        )
+        return [row["id"] for row in rows]
+
+    async def stats(self, user_id: UUID, now: datetime, days: int) -> Stats:
+        """Count live tasks by status, and the completed ones of the last days by their day."""
+        live = (tasks.c.user_id == user_id, tasks.c.deleted_at.is_(None))
+        seconds = func.extract("epoch", tasks.c.completed_at - tasks.c.created_at)
+        counts = await self._rows(
+            select(
+                tasks.c.status,
+                func.count().label("tasks"),
+                func.count().filter(_overdue(now)).label("overdue"),
+                func.avg(seconds).label("average"),
+            )
+            .where(*live)
+            .group_by(tasks.c.status)
+        )
+        first = func.date_trunc("day", func.timezone(users.c.timezone, literal(now))) - text(
+            f"interval '{days - 1} days'"
+        )
+        by_day = await self._rows(
+            select(_DAY.label("day"), func.count().label("tasks"))
+            .select_from(tasks.join(users, users.c.id == tasks.c.user_id))
+            .where(*live, tasks.c.status == TaskStatus.COMPLETED.value, first <= _DAY)
+            .group_by(_DAY)
+            .order_by(_DAY)
+        )
+        found = {row["status"]: row for row in counts}
+        done = found.get(TaskStatus.COMPLETED.value)
+        return Stats(
+            by_status={
+                status: found[status.value]["tasks"] if status.value in found else 0 for status in TaskStatus
+            },
+            overdue=sum(row["overdue"] for row in counts),
+            completed={row["day"].date(): row["tasks"] for row in by_day},
+            average_seconds=None if done is None else float(done["average"]),
+        )
 
     async def activity(
         self, user_id: UUID, task_id: UUID, after: Position | None, limit: int
@@ -102,7 +278,7 @@ class PostgresTaskReader:
         line = task_activity
         later = line.c.task_id == tasks.c.id
         if after is not None:
-            later = and_(later, tuple_(line.c.at, line.c.id) > tuple_(literal(after.at), literal(after.id)))
+            later = and_(later, tuple_(line.c.at, line.c.id) > tuple_(literal(after.key), literal(after.id)))
         rows = await self._rows(
             select(line)
             .select_from(tasks.outerjoin(line, later))
@@ -134,6 +310,37 @@ class PostgresTaskReader:
             return None
         return [_revision(row) for row in rows if row["id"] is not None]
 
+    async def revisions(self, user_id: UUID, task_id: UUID) -> tuple[Task, Sequence[Revision]] | None:
+        """Read a task with its whole history."""
+        found = await self._views(_VIEW.where(tasks.c.id == task_id, tasks.c.user_id == user_id))
+        if not found:
+            return None
+        rows = await self._rows(
+            select(task_history).where(task_history.c.task_id == task_id).order_by(task_history.c.version)
+        )
+        return found[0].task, [_revision(row) for row in rows]
+
+    async def _page(self, user_id: UUID, page: Select[Any], *, descending: bool) -> Page:
+        """A page with the counter of changes, both as of one moment; an empty page has it too."""
+        listed = page.subquery("page")
+        ends: list[ColumnElement[Any]] = [listed.c.order_key, listed.c.id]
+        changes = select(
+            func.coalesce(
+                select(user_changes.c.number).where(user_changes.c.user_id == user_id).scalar_subquery(), 0
+            ).label("changes")
+        ).subquery("counter")
+        rows = await self._rows(
+            select(changes.c.changes, listed)
+            .select_from(changes.outerjoin(listed, true()))
+            .order_by(*(end.desc() if descending else end for end in ends))
+        )
+        items = [row for row in rows if row["id"] is not None]
+        return Page(
+            [_view(row) for row in items],
+            [Position(row["sort_key"], row["id"]) for row in items],
+            int(rows[0]["changes"]),
+        )
+
     async def _views(self, query: Select[Any]) -> list[TaskView]:
         return [_view(row) for row in await self._rows(query)]
 
@@ -142,6 +349,17 @@ class PostgresTaskReader:
             async with self._engine.connect() as connection:
                 rows: Sequence[Row] = (await connection.execute(query)).mappings().all()
                 return rows
+
+
+def _told(sort: Sort) -> ColumnElement[Any]:
+    """The sort key as a cursor keeps it: infinity has no place in a datetime, so the due is kept as text."""
+    return cast(_KEYS[sort], Text) if sort is Sort.DUE else _KEYS[sort]
+
+
+def _bound(sort: Sort, after: Position) -> ColumnElement[Any]:
+    if sort is Sort.DUE:
+        return cast(literal(str(after.key), Text), tasks.c.due_instant.type)
+    return literal(after.key, _KEYS[sort].type)
 
 
 def _revision(row: Row) -> Revision:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, time
 from typing import Any
 
 import orjson
@@ -23,7 +23,9 @@ from task_api.application.ports import Announcement, Owner, SeriesWrite, TaskWri
 from task_api.domain.series import Series
 from task_api.domain.task import Reminder, Task
 
-_TASK_COLUMNS = tuple(column.name for column in tasks.c if column.name != "number")
+_TASK_COLUMNS = tuple(
+    column.name for column in tasks.c if column.name != "number" and column.computed is None
+)
 _FIXED = frozenset({"id", "user_id", "created_at"})
 _SERIES_COLUMNS = tuple(column.name for column in series.c)
 
@@ -180,9 +182,16 @@ def _reminder_row(position: int, reminder: Reminder) -> dict[str, Any]:
     }
 
 
-def _task_row(task: Task) -> dict[str, Any]:
-    row = {name: getattr(task, name) for name in _TASK_COLUMNS}
-    return row | {"tags": list(task.tags), "metadata": dict(task.metadata)}
+_ATTRIBUTES = tuple(name for name in _TASK_COLUMNS if name != "due_instant")
+
+
+def _task_row(task: Task, day_start: time) -> dict[str, Any]:
+    row = {name: getattr(task, name) for name in _ATTRIBUTES}
+    return row | {
+        "tags": list(task.tags),
+        "metadata": dict(task.metadata),
+        "due_instant": task.due(day_start),
+    }
 
 
 def series_row(row: Series) -> dict[str, Any]:
@@ -225,7 +234,7 @@ def _announcements(change: TaskWrite, series: SeriesWrite | None) -> Sequence[An
 def _common(change: TaskWrite, series: SeriesWrite | None) -> dict[str, Any]:
     announcements = _announcements(change, series)
     values = {
-        **_task_row(change.after),
+        **_task_row(change.after, change.day_start),
         "reminders": _changed_reminders(change),
         "event_id": change.announcement.event_id,
         "at": change.announcement.at,

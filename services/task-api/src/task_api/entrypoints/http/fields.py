@@ -55,7 +55,7 @@ Title = Annotated[
     AfterValidator(_storable),
 ]
 Description = Annotated[str, StringConstraints(max_length=DESCRIPTION_MAX), AfterValidator(_storable)]
-_Tag = Annotated[
+Tag = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=_TAG_MAX),
     AfterValidator(_storable),
@@ -66,7 +66,7 @@ def _once_each(tags: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tags))
 
 
-Tags = Annotated[tuple[_Tag, ...], Field(max_length=TAGS_MAX), AfterValidator(_once_each)]
+Tags = Annotated[tuple[Tag, ...], Field(max_length=TAGS_MAX), AfterValidator(_once_each)]
 
 
 def _in_reach(moment: Any) -> Any:

@@ -180,11 +180,12 @@ class BulkCreatedAnswer(Answer):
 
 
 class TaskPage(Answer):
-    """A page of tasks; `next_cursor` leads to the one after it."""
+    """A page of tasks; `next_cursor` leads to the one after it, `total` is there when it was asked for."""
 
     items: tuple[TaskAnswer, ...]
     next_cursor: str | None
     has_next: bool
+    total: int | None = Field(default=None, exclude_if=_absent)
 
 
 def _reminder(reminder: Reminder) -> ReminderAnswer:

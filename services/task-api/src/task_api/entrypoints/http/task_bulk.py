@@ -48,15 +48,21 @@ def failed_items(failed: Sequence[tuple[UUID | int, TaskError]]) -> tuple[Failed
     return tuple(items)
 
 
+def bulk_answer(outcome: Outcome, user_id: UUID, undo: UndoTokens) -> Response:
+    """Give the response that tells what became of each task."""
+    items = tuple(BulkItem(id=view.task.id, version=view.task.version) for view in outcome.done)
+    body = BulkAnswer(updated=len(items), items=items, failed=failed_items(outcome.failed))
+    return json_answer(body, 200, _token(undo, user_id, outcome))
+
+
+def _token(undo: UndoTokens, user_id: UUID, outcome: Outcome) -> dict[str, str]:
+    return undo.header(user_id, outcome.change_id if outcome.done else None)
+
+
 def task_bulk_routes(callers: Callers, means: Means, undo: UndoTokens) -> APIRouter:
     """Give the routes under /api/v1/tasks/bulk. What one call did is undone by one token."""
     router = APIRouter(tags=["tasks"])
     Writer = Annotated[Principal, Depends(callers.write)]  # noqa: N806 - a type
-
-    def answer(principal: Principal, outcome: Outcome) -> Response:
-        items = tuple(BulkItem(id=view.task.id, version=view.task.version) for view in outcome.done)
-        body = BulkAnswer(updated=len(items), items=items, failed=failed_items(outcome.failed))
-        return json_answer(body, 200, _token(undo, principal, outcome))
 
     @router.post(
         f"{ROOT}/bulk", status_code=201, response_model=BulkCreatedAnswer, responses=problems(*_ERRORS)
@@ -73,7 +79,7 @@ def task_bulk_routes(callers: Callers, means: Means, undo: UndoTokens) -> APIRou
         def created(outcome: Outcome) -> Response:
             items = tuple(TaskAnswer.of(view) for view in outcome.done)
             made = BulkCreatedAnswer(created=len(items), items=items, failed=failed_items(outcome.failed))
-            return json_answer(made, 201, _token(undo, principal, outcome))
+            return json_answer(made, 201, _token(undo, principal.user_id, outcome))
 
         kept_answer, given_before = await bulk.create_many(
             means,
@@ -91,14 +97,14 @@ def task_bulk_routes(callers: Callers, means: Means, undo: UndoTokens) -> APIRou
         """Complete up to 500 tasks; those that are completed count as done."""
         actor, all_of_them = actor_of(principal), atomic or body.atomic
         outcome = await bulk.complete_many(means, actor, principal.user_id, body.ids, atomic=all_of_them)
-        return answer(principal, outcome)
+        return bulk_answer(outcome, principal.user_id, undo)
 
     @router.post(f"{ROOT}/bulk/delete", response_model=BulkAnswer, responses=problems(*_ERRORS))
     async def delete(body: BulkIds, principal: Writer, atomic: Atomic = False) -> Response:
         """Delete up to 500 tasks."""
         actor, all_of_them = actor_of(principal), atomic or body.atomic
         outcome = await bulk.delete_many(means, actor, principal.user_id, body.ids, atomic=all_of_them)
-        return answer(principal, outcome)
+        return bulk_answer(outcome, principal.user_id, undo)
 
     @router.post(f"{ROOT}/bulk/update", response_model=BulkAnswer, responses=problems(*_ERRORS))
     async def update(
@@ -113,10 +119,6 @@ def task_bulk_routes(callers: Callers, means: Means, undo: UndoTokens) -> APIRou
             body.changes.edit(allow_past=allow_past),
             atomic=atomic or body.atomic,
         )
-        return answer(principal, outcome)
+        return bulk_answer(outcome, principal.user_id, undo)
 
     return router
-
-
-def _token(undo: UndoTokens, principal: Principal, outcome: Outcome) -> dict[str, str]:
-    return undo.header(principal.user_id, outcome.change_id if outcome.done else None)

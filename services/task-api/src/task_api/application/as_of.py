@@ -1,0 +1,45 @@
+"""A task as it was at a moment of the past, from what its history says was changed since."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from event_contracts.values import TaskStatus
+from task_api.application.ports import Revision, TaskReader, TaskView
+from task_api.application.take_back import with_old_values
+from task_api.domain.errors import TaskNotFound
+from task_api.domain.task import Task
+
+
+async def task_as_of(reader: TaskReader, user_id: UUID, task_id: UUID, moment: datetime) -> TaskView:
+    """Read the task as it was. Raises TaskNotFound, also for a moment before it was made or while it was deleted.
+
+    The recurrence is not shown: it belongs to the series, whose history is another.
+    """
+    found = await reader.revisions(user_id, task_id)
+    if found is None:
+        raise TaskNotFound("there is no such task")
+    now, revisions = found
+    known = [revision for revision in revisions if revision.at <= moment]
+    if not known:
+        raise TaskNotFound("there was no such task at that time")
+    task = now
+    for revision in reversed(revisions[len(known) :]):
+        task = with_old_values(revision.changes, task)
+    if task.deleted_at is not None:
+        raise TaskNotFound("the task was deleted at that time")
+    last = known[-1]
+    completed_at = _completed_at(task, known)
+    return TaskView(replace(task, version=last.version, updated_at=last.at, completed_at=completed_at), None)
+
+
+def _completed_at(task: Task, known: list[Revision]) -> datetime | None:
+    if task.status is not TaskStatus.COMPLETED:
+        return None
+    for revision in reversed(known):
+        change = revision.changes.get("status")
+        if change is not None and change.new == TaskStatus.COMPLETED:
+            return revision.at
+    return None

@@ -1,0 +1,98 @@
+"""Conditional GET: 304 while nothing changed, one look at a counter and none at the tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.integration.task_api.deliveries import scheduled
+
+TASKS = "/api/v1/tasks"
+ADDRESSES = [TASKS, f"{TASKS}?sort=due&limit=3", f"{TASKS}/search?q=plants", "/api/v1/tags"]
+
+
+async def get(person: Any, address: str, tag: str | None = None) -> Any:
+    return await person.call("GET", address, headers={} if tag is None else {"If-None-Match": tag})
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_nothing_changed_nothing_sent(ada: Any, bob: Any, statements: Any, address: str) -> None:
+    await ada.create()
+    first = await get(ada, address)
+    await bob.create()
+    with statements() as sent:
+        again = await get(ada, address, first.headers["etag"])
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+    assert not [statement for statement in sent if "tasks" in statement]
+    assert len(sent) <= 2
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_every_change_shows(ada: Any, address: str) -> None:
+    task = await ada.create(due_date="2026-01-08", recurrence={"rrule": "FREQ=DAILY"})
+    one = f"{TASKS}/{task['id']}"
+    for method, path, body in [
+        ("POST", TASKS, {"title": "more plants"}),
+        ("PATCH", one, {"title": "plants again"}),
+        ("POST", f"{one}/reminders", {"offset": "PT5M"}),
+        ("POST", f"{one}/complete", None),
+        ("POST", f"{one}/complete", {"completed": False}),
+        ("DELETE", one, None),
+        ("POST", f"{one}/restore", None),
+    ]:
+        before = await get(ada, address)
+        answer = await ada.call(method, path, json=body)
+        assert answer.is_success, answer.text
+        assert (await get(ada, address, before.headers["etag"])).status_code == 200, path
+
+
+async def test_a_tag_belongs_to_its_address_and_its_owner(ada: Any, bob: Any) -> None:
+    await ada.create()
+    await bob.create()
+    tag = (await get(ada, TASKS)).headers["etag"]
+    assert (await get(ada, f"{TASKS}?sort=title", tag)).status_code == 200
+    assert tag.startswith("W/")
+    for other in ("*", '"1"', "W/", "nonsense", tag.replace("W/", "")):
+        assert (await get(ada, TASKS, other)).status_code == 200
+
+
+async def test_what_is_overdue_is_never_the_same_for_sure(ada: Any, clock: Any) -> None:
+    await ada.create(due_at="2026-01-05T10:00:00Z")
+    answer = await get(ada, f"{TASKS}?overdue=true")
+    assert "etag" not in answer.headers
+    clock.advance(timedelta(hours=2))
+    assert len((await get(ada, f"{TASKS}?overdue=true", 'W/"1-0000000000000000"')).json()["items"]) == 1
+
+
+async def test_one_task_by_its_version(ada: Any) -> None:
+    task = await ada.create()
+    one = f"{TASKS}/{task['id']}"
+    assert (await get(ada, one, '"1"')).status_code == 304
+    await ada.call("PATCH", one, 200, json={"title": "x"})
+    assert (await get(ada, one, '"1"')).status_code == 200
+
+
+async def test_one_transaction_counts_once_and_none_is_lost(ada: Any, rows: Any) -> None:
+    async def number() -> int:
+        found = await rows("SELECT number FROM user_changes WHERE user_id = :id", id=ada.id)
+        return int(found[0]["number"]) if found else 0
+
+    before = await number()
+    tasks = [{"title": str(n)} for n in range(50)]
+    await ada.call("POST", f"{TASKS}/bulk", 201, json={"tasks": tasks})
+    assert await number() == before + 1
+    await asyncio.gather(*(ada.create(str(n)) for n in range(20)))
+    assert await number() == before + 21
+
+
+async def test_reports_of_the_siblings_change_no_list(ada: Any, rows: Any, http: Any) -> None:
+
+    task = await ada.create(due_at="2026-01-08T10:00:00Z", reminders=[{"offset": "PT1H"}])
+    tag = (await get(ada, TASKS)).headers["etag"]
+
+    delivery = scheduled(task, datetime(2026, 1, 8, 9, tzinfo=UTC), user_id=str(ada.id))
+    assert await delivery.to(http) == "SUCCESS"
+    assert (await get(ada, TASKS, tag)).status_code == 304

@@ -1,0 +1,82 @@
+"""Tags, counts, and a task as it was."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+TASKS = "/api/v1/tasks"
+
+
+async def tags(person: Any) -> dict[str, int]:
+    items = (await person.call("GET", "/api/v1/tags", 200)).json()["items"]
+    return {item["tag"]: item["tasks"] for item in items}
+
+
+async def test_tags_are_counted_renamed_and_merged(ada: Any, bob: Any) -> None:
+    for names in (["home"], ["home", "garden"], ["household", "home"]):
+        await ada.create(tags=names)
+    await bob.create(tags=["home"])
+    assert await tags(ada) == {"home": 3, "garden": 1, "household": 1}
+    renamed = await ada.call("PATCH", "/api/v1/tags/home", 200, json={"name": "household"})
+    assert renamed.json()["updated"] == 3
+    assert await tags(ada) == {"household": 3, "garden": 1}
+    assert await tags(bob) == {"home": 1}
+    await ada.call("POST", f"/api/v1/undo/{renamed.headers['x-undo-token']}", 200)
+    assert await tags(ada) == {"home": 3, "garden": 1, "household": 1}
+    nothing = await ada.call("PATCH", "/api/v1/tags/unknown", 200, json={"name": "x"})
+    assert nothing.json()["updated"] == 0
+    await ada.call("PATCH", "/api/v1/tags/home", 422, json={"name": " "})
+
+
+async def test_more_tasks_than_one_chunk_are_renamed_as_one_change(ada: Any) -> None:
+    many = [{"title": str(n), "tags": ["old"]} for n in range(230)]
+    await ada.call("POST", f"{TASKS}/bulk", 201, json={"tasks": many})
+    renamed = await ada.call("PATCH", "/api/v1/tags/old", 200, json={"name": "new"})
+    assert renamed.json()["updated"] == 230
+    assert await tags(ada) == {"new": 230}
+    await ada.call("POST", f"/api/v1/undo/{renamed.headers['x-undo-token']}", 200)
+    assert await tags(ada) == {"old": 230}
+
+
+async def test_stats(ada: Any, clock: Any) -> None:
+    empty = (await ada.call("GET", "/api/v1/stats", 200)).json()
+    assert empty["average_completion_seconds"] is None
+    first, second, _ = [await ada.create(str(n), due_at="2026-01-05T10:00:00Z") for n in range(3)]
+    clock.advance(timedelta(minutes=10))
+    await ada.call("POST", f"{TASKS}/{first['id']}/complete", 200)
+    # 23:30 UTC is the next day in Berlin.
+    clock.advance(timedelta(hours=14, minutes=20))
+    await ada.call("POST", f"{TASKS}/{second['id']}/complete", 200)
+    stats = (await ada.call("GET", "/api/v1/stats", 200)).json()
+    assert stats == {
+        "by_status": {"pending": 1, "in_progress": 0, "completed": 2, "archived": 0},
+        "overdue": 1,
+        "completed_per_day": {"2026-01-05": 1, "2026-01-06": 1},
+        "average_completion_seconds": (600 + 600 + 14 * 3600 + 20 * 60) / 2,
+    }
+
+
+async def test_a_task_as_it_was(ada: Any, bob: Any, clock: Any) -> None:
+    task = await ada.create("first", tags=["a"], reminders=[{"at": "2026-01-06T10:00:00Z"}])
+    one = f"{TASKS}/{task['id']}"
+    states = [(await ada.call("GET", one, 200)).json()]
+    for body in (
+        {"title": "second", "tags": ["a", "b"]},
+        {"due_at": "2026-01-09T10:00:00Z", "metadata": {"x": [1]}},
+        {"reminders": [{"offset": "PT1H"}]},
+        {"status": "completed"},
+        {"status": "in_progress", "description": "again"},
+    ):
+        clock.advance(timedelta(minutes=1))
+        states.append((await ada.call("PATCH", one, 200, json=body)).json())
+    clock.advance(timedelta(minutes=1))
+    await ada.call("DELETE", one, 204)
+
+    for minute, state in enumerate(states):
+        then = f"2026-01-05T09:{minute:02}:30Z"
+        assert (await ada.call("GET", one, 200, params={"as_of": then})).json() == state
+    await ada.call("GET", one, 404, params={"as_of": "2026-01-05T08:59:59Z"})
+    await ada.call("GET", one, 404, params={"as_of": "2026-01-05T09:06:30Z"})
+    await bob.call("GET", one, 404, params={"as_of": "2026-01-05T09:01:30Z"})
+    await ada.call("GET", one, 422, params={"as_of": "yesterday"})
