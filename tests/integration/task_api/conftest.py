@@ -196,11 +196,15 @@ def follow(ada: Any, engine: Any, clock: Any, rows: Any) -> Follow:
     """Let the instance after a closed one be generated, as recurrence does."""
 
     async def make(task: dict[str, Any]) -> dict[str, Any]:
-        (row,) = await rows("SELECT closed_version, occurrence_key FROM tasks WHERE id = :id", id=task["id"])
+        (row,) = await rows(
+            "SELECT tasks.closed_version, occurrence_key, series.version FROM tasks "
+            "JOIN series ON series.id = series_id WHERE tasks.id = :id",
+            id=task["id"],
+        )
         day = datetime.fromisoformat(row["occurrence_key"]) + timedelta(days=1)
         offer = RecurringTaskGenerated(
             series_id=task["series_id"],
-            series_version=1,
+            series_version=row["version"],
             user_id=ada.id,
             predecessor_task_id=task["id"],
             predecessor_closed_version=row["closed_version"],

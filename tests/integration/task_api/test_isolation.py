@@ -34,6 +34,8 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("POST", "/skip", None),
     ("POST", "/reminders", {"offset": "PT5M"}),
     ("DELETE", "/reminders/{reminder}", None),
+    ("POST", "/reminders/{reminder}/snooze", {"minutes": 5}),
+    ("POST", "/reminders/{reminder}/ack", None),
     ("GET", "/activity", None),
     ("GET", "/history", None),
 ]

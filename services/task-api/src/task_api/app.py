@@ -45,6 +45,7 @@ from task_api.entrypoints.http.cursors import Cursors
 from task_api.entrypoints.http.ledgers import ledger_routes
 from task_api.entrypoints.http.overview import overview_routes
 from task_api.entrypoints.http.problems import install_domain_problems
+from task_api.entrypoints.http.series import series_routes
 from task_api.entrypoints.http.task_bulk import task_bulk_routes
 from task_api.entrypoints.http.task_closing import task_closing_routes
 from task_api.entrypoints.http.task_reading import task_reading_routes
@@ -163,6 +164,7 @@ def _install_api(
     app.include_router(overview_routes(callers, means, reader, undo))
     app.include_router(task_bulk_routes(callers, means, undo))
     app.include_router(task_writing_routes(callers, means, undo))
+    app.include_router(series_routes(callers, means))
     app.include_router(task_undo_routes(callers, means, undo))
     app.include_router(task_reading_routes(callers, reader, cursors, clock.now))
     app.include_router(task_closing_routes(callers, means, reader, undo))

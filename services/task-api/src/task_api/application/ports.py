@@ -157,6 +157,9 @@ class Transaction(Protocol):
     async def series_versions(self, series_ids: Sequence[UUID]) -> dict[UUID, int]:
         """Read the versions of some series."""
 
+    async def greatest_key(self, series_id: UUID, *, besides: UUID) -> str | None:
+        """Read the greatest key of the series' instances other than one, withdrawn ones aside."""
+
     async def tip(self, series_id: UUID) -> Task | None:
         """Read the instance with the greatest key, withdrawn ones aside, without its reminders."""
 

@@ -9,6 +9,9 @@ TaskError
  ├── NotRecurring          asked of a task without a series
  ├── SeriesScopeRequired   the rule belongs to the series, not to one instance
  ├── SuccessorTouched      the next instance was changed or closed, so this one cannot be opened again
+ ├── SeriesNotFound
+ ├── SeriesVersionMismatch
+ ├── SeriesDateTaken       an instance would come before one that is closed
  ├── InvalidUndoToken
  ├── UndoNotPossible       what was changed was changed again since
  ├── KeyReused             an Idempotency-Key came back with another request
@@ -80,6 +83,22 @@ class SeriesScopeRequired(TaskError):
 
 class SuccessorTouched(TaskError):
     """The next instance of the series was already changed or closed."""
+
+
+class SeriesNotFound(TaskError):
+    """There is no such series for this user."""
+
+
+class SeriesVersionMismatch(TaskError):
+    """The series is at version `current`, which If-Match did not name."""
+
+    def __init__(self, current: int) -> None:
+        super().__init__(f"the series is at version {current}")
+        self.current = current
+
+
+class SeriesDateTaken(TaskError):
+    """The open instance would lie on or before a slot that was used already."""
 
 
 class InvalidUndoToken(TaskError):

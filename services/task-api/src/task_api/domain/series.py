@@ -43,6 +43,24 @@ class Series:
     def has_ended(self) -> bool:
         return self.ended_at is not None
 
+    def edited(self, recurrence: Recurrence, zone: str, at: datetime) -> Series:
+        """Give the series with another rule, policies or zone; itself when they are what they were."""
+        if (recurrence, zone) == (self.recurrence, self.timezone):
+            return self
+        return replace(self, version=self.version + 1, recurrence=recurrence, timezone=zone, updated_at=at)
+
+    def paused(self, at: datetime) -> Series:
+        """Give the series as it is while nothing comes of it."""
+        if self.paused_at is not None or self.ended_at is not None:
+            return self
+        return replace(self, version=self.version + 1, paused_at=at, updated_at=at)
+
+    def resumed(self, at: datetime) -> Series:
+        """Give the series as it is once it goes on: counted from `at`, if from nothing later."""
+        if self.paused_at is None:
+            return self
+        return replace(self, version=self.version + 1, paused_at=None, resumed_at=at, updated_at=at)
+
     def ended(self, at: datetime) -> Series:
         """Give the series as it is once it makes no more instances."""
         if self.ended_at is not None:

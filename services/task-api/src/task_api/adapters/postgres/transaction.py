@@ -167,6 +167,15 @@ class PostgresTransaction:
         )
         return {row.id: row.version for row in rows}
 
+    async def greatest_key(self, series_id: UUID, *, besides: UUID) -> str | None:
+        """Read the greatest key of a series besides one instance's."""
+        row = await self._one(
+            select(func.max(tasks.c.occurrence_key).label("key")).where(
+                tasks.c.series_id == series_id, tasks.c.id != besides, _LIVE
+            )
+        )
+        return None if row is None else row["key"]
+
     async def tip(self, series_id: UUID) -> Task | None:
         """Read the instance with the greatest key, withdrawn ones aside."""
         row = await self._one(

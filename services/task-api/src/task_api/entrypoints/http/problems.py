@@ -20,6 +20,8 @@ _PLAIN: dict[type[Exception], tuple[int, str]] = {
     errors.ReminderNotFound: (404, "reminder_not_found"),
     errors.ConcurrentChange: (409, "concurrent_change"),
     errors.TransitionRefused: (409, "transition_refused"),
+    errors.SeriesNotFound: (404, "series_not_found"),
+    errors.SeriesDateTaken: (409, "series_date_taken"),
     errors.UndoNotPossible: (409, "undo_not_possible"),
     errors.InvalidUndoToken: (404, "undo_token_unknown"),
     errors.KeyReused: (409, "idempotency_key_reused"),
@@ -50,6 +52,9 @@ def to_problem(error: Exception) -> Problem:
                 headers={"ETag": etag(version)},
                 members={"current": current},
             )
+        case errors.SeriesVersionMismatch():
+            detail = f"The series has changed: it is at version {error.current}."
+            return Problem(412, "version_mismatch", detail, headers={"ETag": etag(error.current)})
         case errors.InvalidTask():
             code = "due_in_past" if isinstance(error, errors.DueInPast) else "invalid_request"
             found = FieldError(error.field, error.message, error.code)

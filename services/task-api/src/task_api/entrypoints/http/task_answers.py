@@ -200,8 +200,11 @@ def _reminder(reminder: Reminder) -> ReminderAnswer:
 
 
 def _recurrence(recurrence: Recurrence | None) -> RecurrenceAnswer | None:
-    if recurrence is None:
-        return None
+    return None if recurrence is None else recurrence_answer(recurrence)
+
+
+def recurrence_answer(recurrence: Recurrence) -> RecurrenceAnswer:
+    """Give a rule and its policies as they are shown."""
     policies = recurrence.policies
     return RecurrenceAnswer(
         rrule=recurrence.rrule,

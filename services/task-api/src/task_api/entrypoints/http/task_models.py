@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -49,6 +50,26 @@ class ReminderBody(Body):
         """Give what is asked for."""
         channels = tuple(dict.fromkeys(self.channels))
         return ReminderRequest(reminder_id, self.offset, self.at, channels)
+
+
+SNOOZE_MAX_MINUTES = 366 * 24 * 60
+
+
+class SnoozeBody(Body, json_schema_extra={"examples": [{"minutes": 10}, {"until": "2030-05-04T15:50:00Z"}]}):
+    """Until when a reminder is put off: `until`, or `minutes` from now."""
+
+    until: Instant | None = None
+    minutes: Annotated[int, Field(ge=1, le=SNOOZE_MAX_MINUTES)] | None = None
+
+    @model_validator(mode="after")
+    def _one_moment(self) -> Self:
+        if (self.until is None) == (self.minutes is None):
+            raise ValueError("give either until or minutes")
+        return self
+
+    def moment(self) -> datetime | timedelta:
+        """Give the instant, or how long from now."""
+        return self.until if self.until is not None else timedelta(minutes=self.minutes or 0)
 
 
 class ReminderItem(ReminderBody):

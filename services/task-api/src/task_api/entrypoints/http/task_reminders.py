@@ -6,13 +6,13 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Response
 
 from service_kit.auth import Principal
-from task_api.application import edit_task
+from task_api.application import answer_reminder, edit_task
 from task_api.application.ports import Means
 from task_api.entrypoints.http.callers import Callers, actor_of
 from task_api.entrypoints.http.documented import problems
 from task_api.entrypoints.http.preconditions import Expected, etag
 from task_api.entrypoints.http.task_answers import ONE, TaskAnswer, task_answer
-from task_api.entrypoints.http.task_models import ReminderBody
+from task_api.entrypoints.http.task_models import ReminderBody, SnoozeBody
 from task_api.entrypoints.http.undo_tokens import UndoTokens
 
 
@@ -43,5 +43,33 @@ def task_reminder_routes(callers: Callers, means: Means, undo: UndoTokens) -> AP
             means, actor_of(principal), principal.user_id, task_id, reminder_id, expected
         )
         return Response(status_code=204, headers={"ETag": etag(view.task.version)} | undo.of(view))
+
+    @router.post(
+        f"{ONE}/reminders/{{reminder_id}}/snooze",
+        response_model=TaskAnswer,
+        responses=problems(400, 401, 404, 409, 412, 422),
+    )
+    async def snooze(
+        task_id: UUID, reminder_id: UUID, body: SnoozeBody, principal: Writer, expected: Expected
+    ) -> Response:
+        """Let a reminder fire later: at a moment, or so many minutes from now."""
+        view = await answer_reminder.snooze_reminder(
+            means, actor_of(principal), principal.user_id, task_id, reminder_id, body.moment(), expected
+        )
+        return task_answer(view, undo)
+
+    @router.post(
+        f"{ONE}/reminders/{{reminder_id}}/ack",
+        response_model=TaskAnswer,
+        responses=problems(400, 401, 404, 409, 412, 422),
+    )
+    async def acknowledge(
+        task_id: UUID, reminder_id: UUID, principal: Writer, expected: Expected
+    ) -> Response:
+        """Say that a reminder was heard. Repeating it changes nothing."""
+        view = await answer_reminder.acknowledge_reminder(
+            means, actor_of(principal), principal.user_id, task_id, reminder_id, expected
+        )
+        return task_answer(view, undo)
 
     return router

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from service_kit.auth import Principal
 from task_api.application import close_task, create_task, edit_task
+from task_api.application.edit_series import edit_series_from_task
 from task_api.application.ports import Means, TaskView
 from task_api.entrypoints.http.callers import Callers, actor_of
 from task_api.entrypoints.http.documented import problems
@@ -44,11 +45,19 @@ def task_writing_routes(callers: Callers, means: Means, undo: UndoTokens) -> API
 
     @router.patch(ONE, response_model=TaskAnswer, responses=problems(400, 401, 404, 409, 412, 422))
     async def change(
-        task_id: UUID, body: TaskPatch, principal: Writer, expected: Expected, allow_past: AllowPast = False
+        task_id: UUID,
+        body: TaskPatch,
+        principal: Writer,
+        expected: Expected,
+        allow_past: AllowPast = False,
+        scope: Annotated[
+            Literal["instance", "series"], Query(description="Whether it counts for what comes after, too.")
+        ] = "instance",
     ) -> Response:
-        """Merge changes into a task; of a recurring one, into this instance."""
+        """Merge changes into a task; of a recurring one into this instance, with `scope=series` into it and later."""
         edit, actor = body.edit(allow_past=allow_past), actor_of(principal)
-        view = await edit_task.edit_task(means, actor, principal.user_id, task_id, edit, expected)
+        apply = edit_series_from_task if scope == "series" else edit_task.edit_task
+        view = await apply(means, actor, principal.user_id, task_id, edit, expected)
         return task_answer(view, undo)
 
     @router.put(ONE, response_model=TaskAnswer, responses=problems(400, 401, 404, 409, 412, 422))
