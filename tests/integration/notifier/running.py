@@ -12,6 +12,7 @@ import httpx
 import orjson
 from fastapi import FastAPI
 from pydantic import AnyHttpUrl, SecretStr
+from redis.asyncio import Redis
 from tests.integration.notifier.sink import HOST, Sink
 from tests.unit.notifier.samples import event, reminder, snapshot
 
@@ -20,6 +21,7 @@ from event_contracts.tasks import TaskSnapshot
 from event_contracts.topics import TASK_API, TOPICS
 from notifier.app import build
 from notifier.settings import NotifierSettings
+from service_kit.revocations import RevocationMirror
 from service_kit.state_store import StateConflict
 from service_kit.testing.fakes import InMemoryStateStore, RecordingSidecar
 from service_kit.testing.tokens import SigningKey, make_token
@@ -110,6 +112,10 @@ class Running:
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.app.router.lifespan_context(self.app))
+        async with Redis.from_url(
+            self.town.settings.redis_url.get_secret_value(), decode_responses=True
+        ) as redis:
+            await RevocationMirror(redis).fill([])  # task-api's work
         self.client = await self._stack.enter_async_context(
             httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://notifier")
         )

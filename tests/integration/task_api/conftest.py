@@ -19,6 +19,7 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from event_contracts.recurrence import GenerationReason, RecurringTaskGenerated
+from service_kit.revocations import RevocationMirror
 from service_kit.sidecar import Sidecar
 from service_kit.testing.fakes import ManualClock
 from service_kit.testing.tokens import SigningKey
@@ -87,6 +88,7 @@ def settings(database_url: str, redis_url: str, signing_key: SigningKey) -> Sett
         dapr_api_token=SecretStr("dapr-token"),
         jwt_private_keys=SecretStr(signing_key.pem),
         environment="test",
+        rate_limits_enabled=False,
     )
 
 
@@ -100,6 +102,13 @@ def clock(_one_clock: ManualClock) -> ManualClock:
     """The service's clock; 2026-01-05 09:00 UTC when a test begins."""
     _one_clock.instant = START
     return _one_clock
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="session")
+async def _mirror(settings: Settings) -> None:
+    """The mirror of ended sessions is there, as in a served app, where a loop sees to it."""
+    async with Redis.from_url(settings.redis_url.get_secret_value(), decode_responses=True) as redis:
+        await RevocationMirror(redis).fill([])
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -44,6 +44,7 @@ from service_kit.marker import MarkerStore
 from service_kit.process import Loop
 from service_kit.pubsub import subscribe
 from service_kit.redis_connection import connect_redis
+from service_kit.revocations import Revocations
 from service_kit.sidecar import Sidecar
 from service_kit.state_store import StateStore
 
@@ -141,7 +142,7 @@ def build(
         ],
         sidecar,
     )
-    principal = bearer(TokenVerifier(settings, SiblingKeys(sidecar)))
+    principal = bearer(TokenVerifier(settings, SiblingKeys(sidecar), revoked=Revocations(redis).is_revoked))
     app.include_router(router(ShowInbox(inbox, clock, tell_reads.wake), principal))
     subscribe(
         app,

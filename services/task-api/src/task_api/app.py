@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -13,11 +13,12 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from event_contracts.topics import TASK_API, produced_by
-from service_kit.auth import StaticKeys, TokenVerifier, bearer
+from service_kit.auth import StaticKeys, TokenVerifier
 from service_kit.clock import Clock, SystemClock, choose_clock
 from service_kit.health import Dependency, install_health
 from service_kit.http_app import install_http
 from service_kit.process import Loop
+from service_kit.rate_limits import RateLimiter
 from service_kit.redis_connection import connect_redis
 from service_kit.sidecar import Sidecar, SidecarUnavailable
 from task_api.adapters.argon2_passwords import Argon2Passwords
@@ -25,13 +26,19 @@ from task_api.adapters.dapr_publisher import DaprPublisher
 from task_api.adapters.ed25519_tokens import SigningKeys, read_private_keys
 from task_api.adapters.postgres.accounts import PostgresAccounts
 from task_api.adapters.postgres.activity import PostgresLedger
+from task_api.adapters.postgres.api_keys import PostgresApiKeys
+from task_api.adapters.postgres.audit_log import PostgresAudit
 from task_api.adapters.postgres.database import PostgresDatabase, connect
+from task_api.adapters.postgres.housekeeping import Housekeeping
 from task_api.adapters.postgres.outbox import PostgresOutbox, relay_engine
 from task_api.adapters.postgres.snapshots import PostgresSnapshots
 from task_api.adapters.postgres.successors import PostgresSuccession
 from task_api.adapters.postgres.task_reader import PostgresTaskReader
 from task_api.adapters.redis_sessions import RedisRevokedSessions
 from task_api.application.account_ports import Passwords
+from task_api.application.administration import Administration
+from task_api.application.api_keys import ApiKeys
+from task_api.application.audit import Audit
 from task_api.application.ports import Means
 from task_api.application.profile import change_account
 from task_api.application.relay_outbox import OutboxRelay
@@ -39,10 +46,13 @@ from task_api.application.sessions import Sessions
 from task_api.domain.account import Account
 from task_api.domain.errors import AccountNotFound
 from task_api.entrypoints.events import Consumers, install_events
+from task_api.entrypoints.http.admin import admin_routes
+from task_api.entrypoints.http.api_keys import api_key_routes
 from task_api.entrypoints.http.auth import auth_routes
-from task_api.entrypoints.http.callers import Callers
 from task_api.entrypoints.http.cursors import Cursors
+from task_api.entrypoints.http.gate import Gate
 from task_api.entrypoints.http.ledgers import ledger_routes
+from task_api.entrypoints.http.limits import AddressLimits, Limits
 from task_api.entrypoints.http.overview import overview_routes
 from task_api.entrypoints.http.problems import install_domain_problems
 from task_api.entrypoints.http.series import series_routes
@@ -57,6 +67,9 @@ from task_api.entrypoints.http.users import user_routes
 from task_api.entrypoints.internal import install_internal
 from task_api.settings import Settings
 
+HOUSEKEEPING_INTERVAL = timedelta(minutes=10)
+REFILL_INTERVAL = timedelta(seconds=1)
+"""How soon a wiped Redis knows again which sessions were ended; until then the siblings let nobody in."""
 RELAY_INTERVAL = timedelta(milliseconds=100)
 """How long a commit of another process, or one whose wake-up got lost, waits at most."""
 
@@ -86,13 +99,17 @@ def build(
     redis = redis or _closing(opened, connect_redis(settings), Redis.aclose)
     sidecar = sidecar or _closing(opened, Sidecar(settings), Sidecar.aclose)
     relay = _relay(opened, url, sidecar)
+    loops = [relay]
 
     app = FastAPI(
         title="Taskstream task API",
         version=settings.service_version,
         description=_DESCRIPTION,
-        lifespan=_lifespan(opened, relay),
+        lifespan=_lifespan(opened, loops),
     )
+    limiter = RateLimiter(redis) if settings.rate_limits_enabled else None
+    if limiter is not None:
+        app.add_middleware(AddressLimits, limiter=limiter, limits=_limits(settings))
     install_http(app, settings)
     install_domain_problems(app)
     dependencies = _dependencies(PostgresDatabase(engine), redis, sidecar, settings.pubsub_name)
@@ -101,7 +118,20 @@ def build(
     if passwords is None:
         passwords = Argon2Passwords(settings.password_workers)
         opened.callback(passwords.close)
-    _install_api(app, settings, engine, redis, clock, passwords, relay)
+    keys = SigningKeys(
+        read_private_keys(settings.jwt_private_keys.get_secret_value()),
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+    )
+    accounts = PostgresAccounts(engine)
+    revoked = RedisRevokedSessions(redis, accounts, keys.lifetime_seconds)
+    loops += [
+        Loop("revocations", revoked.refill, REFILL_INTERVAL),
+        Loop("housekeeping", _housekeeping(settings, engine, clock).sweep, HOUSEKEEPING_INTERVAL),
+    ]
+    entry = _Entry(settings, engine, keys, accounts, revoked, limiter)
+    _install_accounts(app, entry, passwords, clock, relay)
+    _install_tasks(app, entry, clock, relay)
     consumers = Consumers(PostgresLedger(engine), PostgresSuccession(engine), clock.now, relay.wake)
     install_events(app, settings, consumers)
     install_internal(app, settings, PostgresSnapshots(engine))
@@ -119,34 +149,60 @@ def _relay(opened: AsyncExitStack, url: str, sidecar: Sidecar) -> Loop:
     return Loop("outbox-relay", OutboxRelay(outbox, DaprPublisher(sidecar), topics).drain, RELAY_INTERVAL)
 
 
-def _lifespan(opened: AsyncExitStack, relay: Loop) -> Callable[[FastAPI], Any]:
+def _housekeeping(settings: Settings, engine: AsyncEngine, clock: Clock) -> Housekeeping:
+    return Housekeeping(
+        engine,
+        clock.now,
+        deleted_tasks=timedelta(days=settings.deleted_tasks_retention_days),
+        audit_lines=timedelta(days=settings.audit_retention_days),
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.rate_limit_user, settings.rate_limit_address, settings.rate_limit_auth)
+
+
+def _lifespan(opened: AsyncExitStack, loops: Sequence[Loop]) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with opened, relay:
+        async with opened, AsyncExitStack() as running:
+            for loop in loops:
+                await running.enter_async_context(loop)
             yield
 
     return lifespan
 
 
-def _install_api(
-    app: FastAPI,
-    settings: Settings,
-    engine: AsyncEngine,
-    redis: Redis,
-    clock: Clock,
-    passwords: Passwords,
-    relay: Loop,
-) -> None:
-    private_keys = read_private_keys(settings.jwt_private_keys.get_secret_value())
-    keys = SigningKeys(private_keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
-    cursors = Cursors(keys.derived_secrets("cursors"))
-    undo = UndoTokens(keys.derived_secrets("undo"))
-    accounts = PostgresAccounts(engine)
-    revoked = RedisRevokedSessions(redis, accounts, keys.lifetime_seconds)
-    # Tokens live by the machine's clock, which is the one that verifies them, even where a test moves the other.
-    sessions = Sessions(accounts, passwords, keys, revoked, SystemClock().now)
-    session = bearer(TokenVerifier(settings, StaticKeys(keys.public_keys), revoked=revoked.is_revoked))
-    callers = Callers(read=session, write=session, session=session, admin=session)
+class _Entry:
+    """How people get in, and what is signed for them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: AsyncEngine,
+        keys: SigningKeys,
+        accounts: PostgresAccounts,
+        revoked: RedisRevokedSessions,
+        limiter: RateLimiter | None,
+    ) -> None:
+        # Tokens live by the machine's clock, which is the one that verifies them, even where a test moves the other.
+        self.now = SystemClock().now
+        self.settings = settings
+        self.engine = engine
+        self.keys = keys
+        self.accounts = accounts
+        self.revoked = revoked
+        self.api_keys = ApiKeys(PostgresApiKeys(engine), self.now)
+        verifier = TokenVerifier(settings, StaticKeys(keys.public_keys), revoked=revoked.is_revoked)
+        self.gate = Gate(verifier, self.api_keys, limiter, settings.rate_limit_user)
+        self.callers = self.gate.callers()
+        self.audit = Audit(PostgresAudit(engine), self.now)
+        self.cursors = Cursors(keys.derived_secrets("cursors"))
+
+
+def _install_accounts(app: FastAPI, entry: _Entry, passwords: Passwords, clock: Clock, relay: Loop) -> None:
+    accounts, callers, audit = entry.accounts, entry.callers, entry.audit
+    sessions = Sessions(accounts, passwords, entry.keys, entry.revoked, entry.now)
 
     async def read_account(user_id: UUID) -> Account:
         account = await accounts.account(user_id)
@@ -157,10 +213,22 @@ def _install_api(
     async def change(user_id: UUID, fields: Mapping[str, Any]) -> Account:
         return await change_account(accounts, clock.now, relay.wake, user_id, fields)
 
-    means = Means(PostgresDatabase(engine), clock.now, relay.wake)
-    reader = PostgresTaskReader(engine)
-    app.include_router(auth_routes(sessions, callers.session, keys.jwks()))
-    app.include_router(user_routes(callers.session, read_account, change))
+    is_open = entry.settings.registration_open
+    app.include_router(
+        auth_routes(sessions, callers.session, entry.keys.jwks(), audit, registration_open=is_open)
+    )
+    app.include_router(user_routes(callers.session, read_account, change, audit))
+    app.include_router(api_key_routes(callers, entry.api_keys, audit, entry.gate.forget_keys))
+    administration = Administration(accounts, entry.revoked, entry.now)
+    reader = PostgresTaskReader(entry.engine)
+    app.include_router(admin_routes(callers, administration, reader, audit, entry.cursors))
+
+
+def _install_tasks(app: FastAPI, entry: _Entry, clock: Clock, relay: Loop) -> None:
+    callers, cursors = entry.callers, entry.cursors
+    undo = UndoTokens(entry.keys.derived_secrets("undo"))
+    means = Means(PostgresDatabase(entry.engine), clock.now, relay.wake)
+    reader = PostgresTaskReader(entry.engine)
     app.include_router(overview_routes(callers, means, reader, undo))
     app.include_router(task_bulk_routes(callers, means, undo))
     app.include_router(task_writing_routes(callers, means, undo))

@@ -61,6 +61,36 @@ class Settings(ServiceSettings):
         examples=[2],
     )
 
+    deleted_tasks_retention_days: int = Field(
+        default=90,
+        ge=1,
+        le=3650,
+        description="days after which a deleted task is gone for good",
+        examples=[90],
+    )
+    audit_retention_days: int = Field(
+        default=90, ge=1, le=3650, description="days that the audit log goes back", examples=[90]
+    )
+    registration_open: bool = Field(
+        default=True, description="whether people may make accounts for themselves", examples=[True]
+    )
+    rate_limits_enabled: bool = Field(
+        default=True, description="whether requests are limited; off for benchmarks", examples=[True]
+    )
+    rate_limit_user: int = Field(
+        default=100, ge=1, le=1_000_000, description="requests a minute of one user", examples=[100]
+    )
+    rate_limit_address: int = Field(
+        default=1000, ge=1, le=1_000_000, description="requests a minute from one address", examples=[1000]
+    )
+    rate_limit_auth: int = Field(
+        default=10,
+        ge=1,
+        le=1_000_000,
+        description="requests a minute from one address to register, log in and refresh",
+        examples=[10],
+    )
+
     @field_validator("database_url", mode="after")
     @classmethod
     def _database_address(cls, value: SecretStr) -> SecretStr:

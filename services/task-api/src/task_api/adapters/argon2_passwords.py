@@ -31,6 +31,13 @@ class Argon2Passwords:
         same = await loop.run_in_executor(self._threads, self._verify, kept or self._nobodys, password)
         return same and kept is not None
 
+    def is_outdated(self, kept: str) -> bool:
+        """Whether a hash was made with other costs than today's."""
+        try:
+            return self._hasher.check_needs_rehash(kept)
+        except InvalidHashError:
+            return True
+
     def _verify(self, kept: str, password: str) -> bool:
         try:
             return self._hasher.verify(kept, password)

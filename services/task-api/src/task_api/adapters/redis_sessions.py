@@ -1,7 +1,8 @@
-"""Revoked sessions, mirrored in Redis for as long as an access token could outlive its logout."""
+"""Ended sessions, mirrored in Redis for as long as an access token could outlive its logout."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -9,24 +10,24 @@ from redis.exceptions import RedisError
 
 from service_kit.auth import LEEWAY_SECONDS, Principal
 from service_kit.logs import get_logger
+from service_kit.revocations import MirrorIncomplete, RevocationMirror
 from task_api.application.account_ports import AccountStore
 
-_KEY = "session:revoked:"
 _log = get_logger(__name__)
 
 
 class RedisRevokedSessions:
-    """The port RevokedSessions; PostgreSQL, which knows for sure, answers while Redis is away."""
+    """The port RevokedSessions; PostgreSQL, which knows for sure, answers while Redis is away or not filled."""
 
     def __init__(self, redis: Redis, store: AccountStore, lifetime_seconds: int) -> None:
-        self._redis = redis
-        self._store = store
         self._seconds = lifetime_seconds + 2 * LEEWAY_SECONDS
+        self._mirror = RevocationMirror(redis, self._seconds)
+        self._store = store
 
     async def add(self, family_id: UUID) -> None:
-        """Remember a revoked family. While Redis is away its access tokens live on elsewhere, 15 min at most."""
+        """Remember a revoked family. While Redis is away the others let nobody in, and it is refilled after."""
         try:
-            await self._redis.set(f"{_KEY}{family_id}", 1, ex=self._seconds)
+            await self._mirror.add(family_id)
         except RedisError as error:
             _log.warning("revocation_not_mirrored", family_id=str(family_id), error=str(error))
 
@@ -35,6 +36,15 @@ class RedisRevokedSessions:
         if principal.family_id is None:
             return False
         try:
-            return bool(await self._redis.exists(f"{_KEY}{principal.family_id}"))
-        except RedisError:
+            return await self._mirror.is_revoked(principal)
+        except (RedisError, MirrorIncomplete):
             return await self._store.is_revoked(principal.family_id)
+
+    async def refill(self) -> None:
+        """Fill the mirror after Redis was wiped or begun anew. Raises what the stores raise."""
+        if await self._mirror.is_complete():
+            return
+        since = datetime.now(UTC) - timedelta(seconds=self._seconds)
+        families = await self._store.revoked_since(since)
+        await self._mirror.fill(families)
+        _log.info("revocations_refilled", families=len(families))

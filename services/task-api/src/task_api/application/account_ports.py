@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -56,6 +57,12 @@ class AccountStore(Protocol):
     async def is_revoked(self, family_id: UUID) -> bool:
         """Whether a family is revoked, or gone."""
 
+    async def revoked_since(self, since: datetime) -> Sequence[UUID]:
+        """Read the families that were revoked since then."""
+
+    async def keep_password(self, user_id: UUID, old_hash: str, new_hash: str) -> None:
+        """Put a stronger hash of the same password in the place of the old one."""
+
     async def account(self, user_id: UUID) -> Account | None:
         """Read an account."""
 
@@ -65,6 +72,9 @@ class Passwords(Protocol):
 
     async def hash(self, password: str) -> str:
         """Give the hash to keep."""
+
+    def is_outdated(self, kept: str) -> bool:
+        """Whether a hash was made with weaker settings than today's."""
 
     async def matches(self, password: str, kept: str | None) -> bool:
         """Whether the password is the one behind the hash; for None it takes as long and says no."""

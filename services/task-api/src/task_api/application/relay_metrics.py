@@ -14,3 +14,4 @@ FAILURES = Counter(
     "Failed publications: single events (event), or whole requests: rejected, refused or unavailable.",
     ["topic", "kind"],
 )
+SWEPT = Counter("task_api_swept_total", "Rows that had had their time, by what they were.", ["what"])

@@ -82,6 +82,8 @@ class Sessions:
         matches = await self.passwords.matches(password, kept)
         if account is None or not matches:
             raise InvalidCredentials("e-mail address and password do not belong together")
+        if kept is not None and self.passwords.is_outdated(kept):
+            await self.store.keep_password(account.id, kept, await self.passwords.hash(password))
         at = await self.now()
         token = _new_token()
         session = NewSession(new_id(), _hash(token), at, at + REFRESH_LIFETIME)

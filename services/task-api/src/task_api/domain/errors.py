@@ -23,7 +23,10 @@ AccountError
  ├── WeakPassword
  ├── InvalidCredentials
  ├── InvalidRefreshToken
- └── AccountNotFound
+ ├── AccountNotFound
+ ├── AccountUnknown        an administrator asked for an account that is not there
+ ├── ApiKeyNotFound
+ └── TooManyApiKeys
 InvalidCursor
 StorageUnavailable         the database cannot answer now
 """
@@ -160,6 +163,18 @@ class InvalidRefreshToken(AccountError):
 
 class AccountNotFound(AccountError):
     """The account of a valid token is gone."""
+
+
+class AccountUnknown(AccountError):
+    """There is no such account."""
+
+
+class ApiKeyNotFound(AccountError):
+    """There is no such API key of this user."""
+
+
+class TooManyApiKeys(AccountError):
+    """The account has as many API keys as it may."""
 
 
 class InvalidCursor(ValueError):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TextClause, bindparam, select, text, update
+from sqlalchemy import TextClause, bindparam, func, literal, select, text, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.types import TypeEngine
@@ -18,6 +18,8 @@ from task_api.adapters.postgres.rows import Row
 from task_api.adapters.postgres.tables import refresh_tokens, session_families, users
 from task_api.adapters.postgres.transaction import PostgresTransaction
 from task_api.application.account_ports import NewSession, Rotated
+from task_api.application.administration import Managed
+from task_api.application.ports import Position
 from task_api.domain.account import Account, email_key
 from task_api.domain.errors import EmailTaken
 
@@ -98,7 +100,7 @@ _ROTATE = _statement(
         SELECT :new_hash, family.id, :at, :expires_at FROM family
     )
     SELECT {", ".join(f"users.{name}" for name in _COLUMNS)}, family.id AS family_id
-    FROM users JOIN family ON family.user_id = users.id
+    FROM users JOIN family ON family.user_id = users.id WHERE users.disabled_at IS NULL
     """,  # noqa: S608 - names of our own columns
     "token_hash",
     "new_hash",
@@ -149,8 +151,69 @@ class PostgresAccounts:
 
     async def credentials(self, email_key: str) -> tuple[Account, str] | None:
         """Read an account and its password hash."""
-        row = await self._one(select(users).where(users.c.email_key == email_key))
+        row = await self._one(
+            select(users).where(users.c.email_key == email_key, users.c.disabled_at.is_(None))
+        )
         return None if row is None else (account_of(row), row["password_hash"])
+
+    async def keep_password(self, user_id: UUID, old_hash: str, new_hash: str) -> None:
+        """Put a stronger hash of the same password in the place of the old one."""
+        await self._one(
+            update(users)
+            .where(users.c.id == user_id, users.c.password_hash == old_hash)
+            .values(password_hash=new_hash)
+            .returning(users.c.id)
+        )
+
+    async def revoked_since(self, since: datetime) -> Sequence[UUID]:
+        """Read the families revoked since then."""
+        family = session_families.c
+        with storage_errors():
+            async with self._engine.connect() as connection:
+                rows = await connection.execute(select(family.id).where(family.revoked_at >= since))
+                return [row.id for row in rows]
+
+    async def accounts(self, email: str | None, after: Position | None, limit: int) -> Sequence[Managed]:
+        """Read accounts whose address holds `email`, the newest first."""
+        query = select(users).order_by(users.c.created_at.desc(), users.c.id.desc()).limit(limit)
+        if email is not None:
+            query = query.where(users.c.email_key.contains(email.lower(), autoescape=True))
+        if after is not None:
+            query = query.where(
+                tuple_(users.c.created_at, users.c.id) < tuple_(literal(after.key), literal(after.id))
+            )
+        with storage_errors():
+            async with self._engine.connect() as connection:
+                rows = (await connection.execute(query)).mappings().all()
+        return [Managed(account_of(row), row["disabled_at"]) for row in rows]
+
+    async def managed(self, user_id: UUID) -> Managed | None:
+        """Read one account."""
+        row = await self._one(select(users).where(users.c.id == user_id))
+        return None if row is None else Managed(account_of(row), row["disabled_at"])
+
+    async def manage(
+        self, user_id: UUID, role: str | None, disabled: bool | None, at: datetime
+    ) -> tuple[Managed, Sequence[UUID]] | None:
+        """Write what is not None and revoke the sessions, together."""
+        values: dict[str, Any] = {"updated_at": at}
+        if role is not None:
+            values["role"] = role
+        if disabled is not None:
+            values["disabled_at"] = func.coalesce(users.c.disabled_at, at) if disabled else None
+        async with self._database.begin() as work:
+            changed = update(users).where(users.c.id == user_id).values(values).returning(users)
+            row = (await work.connection.execute(changed)).mappings().one_or_none()
+            if row is None:
+                return None
+            family = session_families
+            ended = await work.connection.execute(
+                update(family)
+                .where(family.c.user_id == user_id, family.c.revoked_at.is_(None))
+                .values(revoked_at=at)
+                .returning(family.c.id)
+            )
+            return Managed(account_of(row), row["disabled_at"]), [one.id for one in ended]
 
     async def open_session(self, user_id: UUID, session: NewSession) -> None:
         """Insert a family and its first token."""

@@ -103,6 +103,7 @@ users = Table(
     Column("default_reminder", Interval),
     Column("role", Text, nullable=False, server_default="user"),
     Column("last_task_number", Integer, nullable=False, server_default="0"),
+    Column("disabled_at", _INSTANT),
     Column("created_at", _INSTANT, nullable=False, server_default=_NOW),
     Column("updated_at", _INSTANT, nullable=False, server_default=_NOW),
     CheckConstraint("email_key = lower(email_key)", name="email_key_lower"),
@@ -119,6 +120,8 @@ session_families = Table(
     Column("created_at", _INSTANT, nullable=False),
     Column("revoked_at", _INSTANT),
     Column("expires_at", _INSTANT, nullable=False),
+    # What the mirror of ended sessions is refilled from.
+    Index("ix_session_families_revoked_at", "revoked_at", postgresql_where=text("revoked_at IS NOT NULL")),
 )
 
 refresh_tokens = Table(
@@ -135,6 +138,35 @@ refresh_tokens = Table(
     Column("issued_at", _INSTANT, nullable=False),
     Column("expires_at", _INSTANT, nullable=False),
     Column("used_at", _INSTANT),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("created_at", _INSTANT, nullable=False),
+    Column("expires_at", _INSTANT),
+    Column("last_used_at", _INSTANT),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("at", _INSTANT, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("succeeded", Boolean, nullable=False),
+    # No foreign key: the log outlives the account, of which it keeps the bare id.
+    Column("user_id", Uuid),
+    Column("address", Text),
+    Column("request_id", Text),
+    Column("detail", JSONB, nullable=False, server_default="{}"),
+    Index("ix_audit_log_at_id", "at", "id"),
+    Index("ix_audit_log_user_id_at", "user_id", "at"),
 )
 
 series = Table(
@@ -195,6 +227,8 @@ tasks = Table(
     Column("created_at", _INSTANT, nullable=False),
     Column("updated_at", _INSTANT, nullable=False),
     Column("deleted_at", _INSTANT),
+    # Set on the emptied row that an instance of a series leaves behind.
+    Column("purged_at", _INSTANT),
     Column(
         "priority_rank",
         SmallInteger,
@@ -265,6 +299,11 @@ tasks = Table(
     # What people filter by most, in the order they see it; and the bin.
     Index("ix_tasks_status", "user_id", "status", "created_at", "id", postgresql_where=_LIVE),
     Index("ix_tasks_deleted", "user_id", "created_at", "id", postgresql_where=text("deleted_at IS NOT NULL")),
+    Index(
+        "ix_tasks_to_purge",
+        "deleted_at",
+        postgresql_where=text("deleted_at IS NOT NULL AND purged_at IS NULL"),
+    ),
     # What is overdue, or due soon, among what is open.
     Index("ix_tasks_open_due", "user_id", "due_instant", postgresql_where=text("closed_by IS NULL")),
     Index("ix_tasks_tags", "user_id", "tags", postgresql_using="gin", postgresql_where=_LIVE),

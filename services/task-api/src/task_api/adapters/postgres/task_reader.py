@@ -65,7 +65,7 @@ from task_api.domain.task import Task
 SEARCHED = 1_000
 """How many of the newest tasks that hold the words are ranked: what a search costs has a bound."""
 _TAGS_MAX = 1_000
-_GENERATED = frozenset({"search", "title_key", "priority_rank", "due_instant"})
+_GENERATED = frozenset({"search", "title_key", "priority_rank", "due_instant", "purged_at"})
 _SHOWN = tuple(column for column in tasks.c if column.name not in _GENERATED)
 _VIEW = select(*_SHOWN, REMINDERS, *RECURRENCE_COLUMNS).select_from(
     tasks.outerjoin(series, series.c.id == tasks.c.series_id)
@@ -97,6 +97,8 @@ def _conditions(user_id: UUID, only: TaskFilter) -> list[ColumnElement[bool]]:
         task.user_id == user_id,
         task.deleted_at.is_not(None) if only.deleted else task.deleted_at.is_(None),
     ]
+    if only.deleted:
+        conditions.append(task.purged_at.is_(None))
     if only.status:
         conditions.append(_any(task.status, only.status))
     if only.priority:

@@ -85,7 +85,11 @@ class PostgresTransaction:
     async def lock_task(self, user_id: UUID, task_id: UUID) -> Locked | None:
         """Lock and read a task with its reminders, and its owner."""
         row = await self._one(
-            _locking(select(tasks).where(tasks.c.id == task_id, tasks.c.user_id == user_id))
+            _locking(
+                select(tasks).where(
+                    tasks.c.id == task_id, tasks.c.user_id == user_id, tasks.c.purged_at.is_(None)
+                )
+            )
         )
         if row is None:
             return None
@@ -101,7 +105,9 @@ class PostgresTransaction:
 
     async def lock_tasks(self, user_id: UUID, task_ids: Sequence[UUID]) -> Sequence[Locked]:
         """Lock and read the user's tasks among those ids, by id."""
-        found = await self._lock_all(and_(tasks.c.user_id == user_id, _among(tasks.c.id, task_ids)))
+        found = await self._lock_all(
+            and_(tasks.c.user_id == user_id, tasks.c.purged_at.is_(None), _among(tasks.c.id, task_ids))
+        )
         owner = await self.owner(user_id) if found else None
         return [] if owner is None else [Locked(task, owner) for task in found]
 

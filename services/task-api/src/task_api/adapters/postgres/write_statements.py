@@ -24,7 +24,9 @@ from task_api.domain.series import Series
 from task_api.domain.task import Reminder, Task
 
 _TASK_COLUMNS = tuple(
-    column.name for column in tasks.c if column.name != "number" and column.computed is None
+    column.name
+    for column in tasks.c
+    if column.name not in ("number", "purged_at") and column.computed is None
 )
 _FIXED = frozenset({"id", "user_id", "created_at"})
 _SERIES_COLUMNS = tuple(column.name for column in series.c)

@@ -11,12 +11,12 @@ from pydantic import AfterValidator, EmailStr, Field, StringConstraints
 from event_contracts.values import WallTime, Zone
 from task_api.application.sessions import Session
 from task_api.domain.account import PASSWORD_MAX, Account
-from task_api.entrypoints.http.fields import Answer, Body, Offset, Plain
+from task_api.entrypoints.http.fields import STORABLE, Answer, Body, Offset, Plain
 
 _NAME_MAX = 100
 _EMAIL_MAX = 254
 
-Name = Annotated[Plain, StringConstraints(strip_whitespace=True, min_length=1, max_length=_NAME_MAX)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=_NAME_MAX), STORABLE]
 Locale = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$"), Field(examples=["de-DE"])
 ]

@@ -1,27 +1,37 @@
-"""Register, log in, refresh, log out; and the keys that verify access tokens."""
+"""Register, log in, refresh, log out; and the keys that verify access tokens. Each attempt is in the audit log."""
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from service_kit.auth import JWKS_PATH, Principal
+from service_kit.problems import Problem
+from task_api.application.audit import Audit
 from task_api.application.sessions import Registration, Session, Sessions
+from task_api.domain.errors import EmailTaken, InvalidCredentials, InvalidRefreshToken
 from task_api.entrypoints.http.account_models import LoginBody, RefreshBody, RegisterBody, SessionAnswer
+from task_api.entrypoints.http.callers import Caller
 from task_api.entrypoints.http.documented import problems
+from task_api.entrypoints.http.origins import origin_of
+from task_api.entrypoints.http.task_answers import json_answer
 
-Caller = Callable[..., Awaitable[Principal]]
 
-
-def auth_routes(sessions: Sessions, caller: Caller, jwks: dict[str, Any]) -> APIRouter:
+def auth_routes(
+    sessions: Sessions, caller: Caller, jwks: dict[str, Any], audit: Audit, *, registration_open: bool
+) -> APIRouter:
     """Give the routes under /api/v1/auth, and the key set."""
     router = APIRouter(tags=["auth"])
 
     @router.post(
-        "/api/v1/auth/register", status_code=201, response_model=SessionAnswer, responses=problems(409, 422)
+        "/api/v1/auth/register",
+        status_code=201,
+        response_model=SessionAnswer,
+        responses=problems(400, 403, 409, 422, 429),
     )
-    async def register(body: RegisterBody) -> Response:
+    async def register(body: RegisterBody, request: Request) -> Response:
         """Make an account and log in to it."""
+        if not registration_open:
+            raise Problem(403, "registration_closed", "Accounts are made by the administrators here.")
         registration = Registration(
             email=body.email,
             password=body.password,
@@ -29,23 +39,42 @@ def auth_routes(sessions: Sessions, caller: Caller, jwks: dict[str, Any]) -> API
             first_name=body.first_name,
             last_name=body.last_name,
         )
-        return _session(await sessions.register(registration), 201)
+        try:
+            session = await sessions.register(registration)
+        except EmailTaken:
+            await audit.note("register", origin_of(request), succeeded=False)
+            raise
+        await audit.note("register", origin_of(request), user_id=session.account.id)
+        return _session(session, 201)
 
-    @router.post("/api/v1/auth/login", response_model=SessionAnswer, responses=problems(401, 422))
-    async def login(body: LoginBody) -> Response:
+    @router.post("/api/v1/auth/login", response_model=SessionAnswer, responses=problems(400, 401, 422, 429))
+    async def login(body: LoginBody, request: Request) -> Response:
         """Log in with e-mail address and password."""
-        return _session(await sessions.login(body.email, body.password))
+        try:
+            session = await sessions.login(body.email, body.password)
+        except InvalidCredentials:
+            await audit.note("login", origin_of(request), succeeded=False)
+            raise
+        await audit.note("login", origin_of(request), user_id=session.account.id)
+        return _session(session)
 
-    @router.post("/api/v1/auth/refresh", response_model=SessionAnswer, responses=problems(401, 422))
-    async def refresh(body: RefreshBody) -> Response:
+    @router.post("/api/v1/auth/refresh", response_model=SessionAnswer, responses=problems(400, 401, 422, 429))
+    async def refresh(body: RefreshBody, request: Request) -> Response:
         """Get a new pair of tokens for a refresh token. One that is used a second time ends its session."""
-        return _session(await sessions.refresh(body.refresh_token))
+        try:
+            session = await sessions.refresh(body.refresh_token)
+        except InvalidRefreshToken:
+            await audit.note("refresh", origin_of(request), succeeded=False)
+            raise
+        await audit.note("refresh", origin_of(request), user_id=session.account.id)
+        return _session(session)
 
-    @router.post("/api/v1/auth/logout", status_code=204, responses=problems(401))
-    async def logout(principal: Annotated[Principal, Depends(caller)]) -> Response:
-        """End the session of the access token."""
+    @router.post("/api/v1/auth/logout", status_code=204, responses=problems(401, 403, 429))
+    async def logout(principal: Annotated[Principal, Depends(caller)], request: Request) -> Response:
+        """End the session of the access token, at every service."""
         if principal.family_id is not None:
             await sessions.logout(principal.user_id, principal.family_id)
+        await audit.note("logout", origin_of(request), user_id=principal.user_id)
         return Response(status_code=204)
 
     @router.get(JWKS_PATH)
@@ -57,9 +86,4 @@ def auth_routes(sessions: Sessions, caller: Caller, jwks: dict[str, Any]) -> API
 
 
 def _session(session: Session, status: int = 200) -> Response:
-    return Response(
-        SessionAnswer.of(session).model_dump_json(),
-        status_code=status,
-        media_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )
+    return json_answer(SessionAnswer.of(session), status, {"Cache-Control": "no-store"})

@@ -34,9 +34,11 @@ class ProblemBody(BaseModel):
 _MEANINGS = {
     400: "The request cannot be read.",
     401: "The token or the password is not good.",
+    403: "The caller is known, and may not do this.",
     404: "There is no such thing, for this user.",
     409: "It does not go together with how things are.",
     412: "The task is at another version; its ETag is in the answer.",
+    429: "Too many requests: Retry-After says when to come again.",
     422: "A field is wrong; `errors` names it.",
 }
 _SCHEMA = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")

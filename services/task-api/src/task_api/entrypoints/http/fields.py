@@ -47,7 +47,9 @@ def _storable(text: str) -> str:
     return text
 
 
-Plain = Annotated[str, AfterValidator(_storable)]
+STORABLE = AfterValidator(_storable)
+"""To be put last: constraints after it would see what it gives, and not strip before they count."""
+Plain = Annotated[str, STORABLE]
 
 Title = Annotated[
     str,

@@ -16,7 +16,7 @@ from task_api.entrypoints.http.callers import Callers
 from task_api.entrypoints.http.conditional import IfChanged
 from task_api.entrypoints.http.cursors import CURSOR_MAX, Cursors
 from task_api.entrypoints.http.documented import problems
-from task_api.entrypoints.http.fields import Instant, Plain
+from task_api.entrypoints.http.fields import STORABLE, Instant, Plain
 from task_api.entrypoints.http.preconditions import etag
 from task_api.entrypoints.http.task_answers import ONE, ROOT, TaskAnswer, TaskPage, json_answer, task_answer
 
@@ -38,7 +38,7 @@ def _searchable(words: str) -> str:
     return words
 
 
-Words = Annotated[Plain, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), STORABLE]
 
 
 class TaskQuery(BaseModel):

@@ -1,0 +1,84 @@
+"""Ended sessions, as the issuing service mirrors them in Redis, so that every service refuses their access tokens.
+
+`session:revoked:<family>`   there for as long as an access token could outlive its logout
+`session:revoked`            the run id of the Redis that holds all of them: missing after a wipe, until it is refilled
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from service_kit.auth import Principal
+from service_kit.logs import get_logger
+from service_kit.problems import Problem
+
+MIRROR_KEY = "session:revoked"
+_log = get_logger(__name__)
+
+
+def family_key(family_id: UUID) -> str:
+    """Give the key whose presence says that the session was ended."""
+    return f"{MIRROR_KEY}:{family_id}"
+
+
+class MirrorIncomplete(Exception):
+    """Redis does not hold all ended sessions: it was wiped, or begun anew, and is being refilled."""
+
+
+class RevocationMirror:
+    """Reads the mirror, and writes it where the sessions are kept. `seconds` is how long an entry has to live."""
+
+    def __init__(self, redis: Redis, seconds: int = 0) -> None:
+        self._redis = redis
+        self._seconds = seconds
+
+    async def is_revoked(self, principal: Principal) -> bool:
+        """Whether the session of a token was ended. Raises MirrorIncomplete, RedisError."""
+        if principal.family_id is None:
+            return False
+        complete, revoked = await self._redis.mget(MIRROR_KEY, family_key(principal.family_id))
+        if revoked is not None:
+            return True
+        if complete is None:
+            raise MirrorIncomplete("the mirror of ended sessions is being refilled")
+        return False
+
+    async def add(self, family_id: UUID) -> None:
+        """Note that a session was ended. Raises RedisError."""
+        await self._redis.set(family_key(family_id), 1, ex=self._seconds)
+
+    async def is_complete(self) -> bool:
+        """Whether this very Redis was filled. Raises RedisError."""
+        return bool(await self._redis.get(MIRROR_KEY) == await self._run_id())
+
+    async def fill(self, family_ids: Iterable[UUID]) -> None:
+        """Write all ended sessions, and then that they are all there. Raises RedisError."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for family_id in family_ids:
+                pipe.set(family_key(family_id), 1, ex=self._seconds)
+            pipe.set(MIRROR_KEY, await self._run_id())
+            await pipe.execute()
+
+    async def _run_id(self) -> str:
+        return str((await self._redis.info("server"))["run_id"])
+
+
+class Revocations:
+    """For services that keep no sessions: whether one was ended; while that cannot be known nobody gets in."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._mirror = RevocationMirror(redis)
+
+    async def is_revoked(self, principal: Principal) -> bool:
+        """Whether the session of a token was ended. Raises Problem 503."""
+        try:
+            return await self._mirror.is_revoked(principal)
+        except (MirrorIncomplete, RedisError) as error:
+            _log.warning("revocations_unknown", error=str(error))
+            raise Problem(
+                503, "sessions_unknown", "Sessions cannot be checked right now.", headers={"Retry-After": "1"}
+            ) from None

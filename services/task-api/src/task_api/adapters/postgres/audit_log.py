@@ -1,0 +1,65 @@
+"""The audit log on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import insert, literal, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from task_api.adapters.postgres.database import storage_errors
+from task_api.adapters.postgres.tables import audit_log
+from task_api.application.audit import AuditLine, Origin
+from task_api.application.ports import Position
+
+
+class PostgresAudit:
+    """The port AuditStore; each call is a statement that commits by itself."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def append(self, line: AuditLine) -> None:
+        """Write one line."""
+        values = {
+            "id": line.id,
+            "at": line.at,
+            "action": line.action,
+            "succeeded": line.succeeded,
+            "user_id": line.user_id,
+            "address": line.origin.address,
+            "request_id": line.origin.request_id,
+            "detail": dict(line.detail),
+        }
+        with storage_errors():
+            async with self._engine.connect() as connection:
+                await connection.execute(insert(audit_log).values(values))
+
+    async def page(
+        self, user_id: UUID | None, action: str | None, after: Position | None, limit: int
+    ) -> Sequence[AuditLine]:
+        """Read lines, the newest first."""
+        line = audit_log.c
+        query = select(audit_log).order_by(line["at"].desc(), line.id.desc()).limit(limit)
+        if user_id is not None:
+            query = query.where(line.user_id == user_id)
+        if action is not None:
+            query = query.where(line.action == action)
+        if after is not None:
+            query = query.where(tuple_(line["at"], line.id) < tuple_(literal(after.key), literal(after.id)))
+        with storage_errors():
+            async with self._engine.connect() as connection:
+                rows = (await connection.execute(query)).mappings().all()
+        return [
+            AuditLine(
+                row["id"],
+                row["at"],
+                row["action"],
+                row["succeeded"],
+                row["user_id"],
+                Origin(row["address"], row["request_id"]),
+                row["detail"],
+            )
+            for row in rows
+        ]

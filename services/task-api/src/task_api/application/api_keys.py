@@ -1,0 +1,92 @@
+"""API keys: for programs, with scopes. A key is 256 random bits, of which only the hash is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from task_api.application.ports import Now
+from task_api.domain.errors import ApiKeyNotFound, TooManyApiKeys
+from task_api.domain.ids import new_id
+
+PREFIX = "tsk_"
+KEYS_MAX = 50
+
+
+class Scope(StrEnum):
+    """What a key may do."""
+
+    READ = "tasks:read"
+    WRITE = "tasks:write"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as its owner sees it: everything but the key."""
+
+    id: UUID
+    user_id: UUID
+    name: str
+    scopes: tuple[Scope, ...]
+    created_at: datetime
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+
+class ApiKeyStore(Protocol):
+    """Where keys are kept; every method is one statement."""
+
+    async def add(self, key: ApiKey, key_hash: bytes, limit: int) -> bool:
+        """Insert a key; False when the user has `limit` already."""
+
+    async def of(self, user_id: UUID) -> Sequence[ApiKey]:
+        """Read a user's keys, the newest first."""
+
+    async def remove(self, user_id: UUID, key_id: UUID) -> bool:
+        """Delete a key of this user; False when there is none."""
+
+    async def use(self, key_hash: bytes, at: datetime) -> ApiKey | None:
+        """Read a key that has not expired, of an account that is not disabled, and note its use, minute by minute."""
+
+
+@dataclass(frozen=True)
+class ApiKeys:
+    """The use cases around API keys."""
+
+    store: ApiKeyStore
+    now: Now
+
+    async def make(
+        self, user_id: UUID, name: str, scopes: Sequence[Scope], expires_at: datetime | None
+    ) -> tuple[ApiKey, str]:
+        """Make a key: what is kept of it, and the key itself, which is shown this once. Raises TooManyApiKeys."""
+        secret = PREFIX + secrets.token_urlsafe(32)
+        wanted = tuple(dict.fromkeys(scopes))
+        key = ApiKey(new_id(), user_id, name, wanted, await self.now(), expires_at)
+        if not await self.store.add(key, key_hash(secret), KEYS_MAX):
+            raise TooManyApiKeys(f"an account has at most {KEYS_MAX} API keys")
+        return key, secret
+
+    async def of(self, user_id: UUID) -> Sequence[ApiKey]:
+        """Read a user's keys."""
+        return await self.store.of(user_id)
+
+    async def remove(self, user_id: UUID, key_id: UUID) -> None:
+        """Revoke a key; it is of no use from now on. Raises ApiKeyNotFound."""
+        if not await self.store.remove(user_id, key_id):
+            raise ApiKeyNotFound("there is no such API key")
+
+    async def find(self, secret: str) -> ApiKey | None:
+        """Give the key that a secret is, if it is good."""
+        return await self.store.use(key_hash(secret), await self.now())
+
+
+def key_hash(secret: str) -> bytes:
+    """Give what is kept of a key: 256 random bits need no slow hash."""
+    return hashlib.sha256(secret.encode()).digest()

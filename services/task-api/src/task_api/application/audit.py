@@ -1,0 +1,66 @@
+"""The audit log: who came in, who was refused, and who changed what of an account. Never a secret, never a token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from task_api.application.ports import Now, Position
+from task_api.domain.ids import new_id
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from: the client's address, and the request's id."""
+
+    address: str | None
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """One line. `user_id` is whose account it is about, if one is known; `succeeded` how it ended."""
+
+    id: UUID
+    at: datetime
+    action: str
+    succeeded: bool
+    user_id: UUID | None
+    origin: Origin
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+class AuditStore(Protocol):
+    """Where the lines are kept."""
+
+    async def append(self, line: AuditLine) -> None:
+        """Write one line."""
+
+    async def page(
+        self, user_id: UUID | None, action: str | None, after: Position | None, limit: int
+    ) -> Sequence[AuditLine]:
+        """Read lines, the newest first."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Writes the audit log."""
+
+    store: AuditStore
+    now: Now
+
+    async def note(
+        self,
+        action: str,
+        origin: Origin,
+        *,
+        user_id: UUID | None = None,
+        succeeded: bool = True,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write that something happened."""
+        line = AuditLine(new_id(), await self.now(), action, succeeded, user_id, origin, detail or {})
+        await self.store.append(line)

@@ -1,0 +1,99 @@
+"""API keys: shown once, good for their scopes, gone when they are revoked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+KEYS = "/api/v1/api-keys"
+TASKS = "/api/v1/tasks"
+
+
+async def make(person: Any, *scopes: str, **more: Any) -> dict[str, Any]:
+    body = {"name": "script", "scopes": scopes or ["tasks:read"], **more}
+    made: dict[str, Any] = (await person.call("POST", KEYS, 201, json=body)).json()
+    return made
+
+
+async def ask(http: Any, key: str, method: str, path: str, **more: Any) -> int:
+    answer = await http.request(method, path, headers={"Authorization": f"Bearer {key}"}, **more)
+    return int(answer.status_code)
+
+
+async def test_a_key_is_shown_once_and_kept_as_a_hash(ada: Any, rows: Any) -> None:
+    made = await make(ada, "tasks:read", "tasks:write")
+    assert made["key"].startswith("tsk_")
+    listed = (await ada.call("GET", KEYS, 200)).json()["items"]
+    assert [item["id"] for item in listed] == [made["id"]]
+    assert "key" not in listed[0]
+    stored = await rows("SELECT * FROM api_keys WHERE id = :id", id=made["id"])
+    assert made["key"] not in repr(stored)
+
+
+async def test_a_key_does_what_its_scopes_say(ada: Any, http: Any) -> None:
+    reading, writing = (await make(ada, "tasks:read"))["key"], (await make(ada, "tasks:write"))["key"]
+    task = await ada.create()
+    assert await ask(http, reading, "GET", f"{TASKS}/{task['id']}") == 200
+    assert await ask(http, reading, "POST", TASKS, json={"title": "x"}) == 403
+    assert await ask(http, writing, "POST", TASKS, json={"title": "x"}) == 201
+    assert await ask(http, writing, "GET", TASKS) == 403
+
+
+@pytest.mark.parametrize("path", ["/api/v1/users/me", KEYS, "/api/v1/admin/users"])
+async def test_a_key_reaches_no_account(ada: Any, http: Any, path: str) -> None:
+    key = (await make(ada, "tasks:read", "tasks:write"))["key"]
+    assert await ask(http, key, "GET", path) == 403
+
+
+async def test_a_revoked_key_is_refused_at_once(ada: Any, bob: Any, http: Any) -> None:
+    made = await make(ada)
+    assert await ask(http, made["key"], "GET", TASKS) == 200
+    await bob.call("DELETE", f"{KEYS}/{made['id']}", 404)
+    await ada.call("DELETE", f"{KEYS}/{made['id']}", 204)
+    assert await ask(http, made["key"], "GET", TASKS) == 401
+    await ada.call("DELETE", f"{KEYS}/{made['id']}", 404)
+
+
+async def test_made_up_and_expired_keys(ada: Any, http: Any, rows: Any) -> None:
+    for key in ("tsk_", "tsk_" + "A" * 43, "tsk_\u00e4".encode("latin-1").decode("ascii", "ignore")):
+        assert await ask(http, key, "GET", TASKS) == 401
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    made = await make(ada, expires_at=soon)
+    await rows("UPDATE api_keys SET expires_at = now() - interval '1 second' WHERE id = :id", id=made["id"])
+    assert await ask(http, made["key"], "GET", TASKS) == 401
+
+
+async def test_its_use_is_noted_once_a_minute(ada: Any, http: Any) -> None:
+    made = await make(ada)
+    await ask(http, made["key"], "GET", TASKS)
+    (listed,) = (await ada.call("GET", KEYS, 200)).json()["items"]
+    first = listed["last_used_at"]
+    assert first is not None
+    await ask(http, made["key"], "GET", TASKS)
+    (listed,) = (await ada.call("GET", KEYS, 200)).json()["items"]
+    assert listed["last_used_at"] == first
+
+
+async def test_at_most_fifty(ada: Any) -> None:
+    for _ in range(50):
+        await make(ada)
+    refused = await ada.call("POST", KEYS, 409, json={"name": "x", "scopes": ["tasks:read"]})
+    assert refused.json()["error_code"] == "too_many_api_keys"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"name": "x", "scopes": []}, "scopes"),
+        ({"name": "x", "scopes": ["admin"]}, "scopes.0"),
+        ({"name": " ", "scopes": ["tasks:read"]}, "name"),
+        ({"name": "x", "scopes": ["tasks:read"], "expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+        ({"name": "x", "scopes": ["tasks:read"], "user_id": str(uuid4())}, "user_id"),
+    ],
+)
+async def test_a_bad_body_names_the_field(ada: Any, body: Any, field: str) -> None:
+    answer = await ada.call("POST", KEYS, 422, json=body)
+    assert answer.json()["errors"][0]["field"] == field

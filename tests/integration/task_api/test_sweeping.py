@@ -1,0 +1,101 @@
+"""What has had its time is swept out, and ended sessions are mirrored again after a wipe."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from redis.asyncio import Redis
+
+from service_kit.auth import Principal
+from service_kit.problems import Problem
+from service_kit.revocations import MIRROR_KEY, Revocations, family_key
+from task_api.adapters.postgres.accounts import PostgresAccounts
+from task_api.adapters.postgres.housekeeping import Housekeeping
+from task_api.adapters.redis_sessions import RedisRevokedSessions
+
+TASKS = "/api/v1/tasks"
+
+
+@pytest.fixture
+def housekeeping(engine: Any, clock: Any) -> Housekeeping:
+    return Housekeeping(engine, clock.now, deleted_tasks=timedelta(days=90), audit_lines=timedelta(days=90))
+
+
+async def test_a_deleted_task_is_gone_after_ninety_days(
+    ada: Any, housekeeping: Housekeeping, clock: Any, rows: Any
+) -> None:
+    task, kept = await ada.create(reminders=[{"at": "2026-01-06T10:00:00Z"}]), await ada.create()
+    await ada.call("DELETE", f"{TASKS}/{task['id']}", 204)
+    clock.advance(timedelta(days=89, hours=23))
+    await housekeeping.sweep()
+    assert len((await ada.call("GET", f"{TASKS}?deleted=true", 200)).json()["items"]) == 1
+    clock.advance(timedelta(hours=2))
+    await housekeeping.sweep()
+    assert (await ada.call("GET", f"{TASKS}?deleted=true", 200)).json()["items"] == []
+    await ada.call("POST", f"{TASKS}/{task['id']}/restore", 404)
+    await ada.call("GET", f"{TASKS}/{kept['id']}", 200)
+    for table in ("task_history", "task_activity", "task_reminders"):
+        assert await rows(f"SELECT 1 FROM {table} WHERE task_id = :id", id=task["id"]) == []
+
+
+async def test_an_instance_of_a_series_leaves_its_emptied_row(
+    ada: Any, housekeeping: Housekeeping, clock: Any, rows: Any, follow: Any
+) -> None:
+    first = await ada.create("Secret title", due_date="2026-01-06", recurrence={"rrule": "FREQ=DAILY"})
+    deleted = await ada.call("DELETE", f"{TASKS}/{first['id']}", 204)
+    second = await follow(first)
+    clock.advance(timedelta(days=91))
+    await housekeeping.sweep()
+    (row,) = await rows(
+        "SELECT title, occurrence_key, closed_version FROM tasks WHERE id = :id", id=first["id"]
+    )
+    assert row == {"title": "(purged)", "occurrence_key": "2026-01-06", "closed_version": 2}
+    assert (await ada.call("GET", f"{TASKS}?deleted=true", 200)).json()["items"] == []
+    await ada.call("POST", f"{TASKS}/{first['id']}/restore", 404)
+    await ada.call("POST", f"/api/v1/undo/{deleted.headers['x-undo-token']}", 404)
+    assert (await ada.call("GET", f"{TASKS}/{second['id']}", 200)).json()["title"] == "Secret title"
+
+
+async def test_kept_answers_go_after_a_day(
+    ada: Any, housekeeping: Housekeeping, clock: Any, rows: Any
+) -> None:
+    await ada.call("POST", TASKS, 201, json={"title": "x"}, headers={"Idempotency-Key": "k"})
+    clock.advance(timedelta(hours=23))
+    await housekeeping.sweep()
+    assert len(await rows("SELECT 1 FROM idempotency_keys WHERE user_id = :id", id=ada.id)) == 1
+    clock.advance(timedelta(hours=2))
+    await housekeeping.sweep()
+    assert await rows("SELECT 1 FROM idempotency_keys WHERE user_id = :id", id=ada.id) == []
+
+
+async def test_ended_sessions_are_known_again_after_a_wipe(
+    ada: Any, engine: Any, redis_url: str, rows: Any
+) -> None:
+    (family,) = await rows("SELECT id FROM session_families WHERE user_id = :id", id=ada.id)
+    await ada.call("POST", "/api/v1/auth/logout", 204)
+    principal = Principal(ada.id, frozenset(), UUID(str(family["id"])), "t")
+    other = Principal(ada.id, frozenset(), UUID(int=7), "t")
+    async with Redis.from_url(redis_url, decode_responses=True) as redis:
+        siblings = Revocations(redis)
+        mine = RedisRevokedSessions(redis, PostgresAccounts(engine), 900)
+        await mine.refill()
+        assert await siblings.is_revoked(principal)
+        assert not await siblings.is_revoked(other)
+
+        await redis.delete(MIRROR_KEY, family_key(family["id"]))  # all that a wipe takes of it
+        with pytest.raises(Problem) as refused:
+            await siblings.is_revoked(other)
+        assert refused.value.status == 503
+        assert await mine.is_revoked(principal), "the service that keeps the sessions asks its database"
+        await mine.refill()
+        assert await siblings.is_revoked(principal)
+        assert not await siblings.is_revoked(other)
+
+        # A Redis that was begun anew has another run id: what it forgot is filled in.
+        await redis.set(MIRROR_KEY, "another run")
+        await redis.delete(family_key(family["id"]))
+        await mine.refill()
+        assert await siblings.is_revoked(principal)
