@@ -29,6 +29,8 @@ from task_api.adapters.postgres.activity import PostgresLedger
 from task_api.adapters.postgres.api_keys import PostgresApiKeys
 from task_api.adapters.postgres.audit_log import PostgresAudit
 from task_api.adapters.postgres.database import PostgresDatabase, connect
+from task_api.adapters.postgres.erasures import PostgresErasures
+from task_api.adapters.postgres.export import PostgresExport
 from task_api.adapters.postgres.housekeeping import Housekeeping
 from task_api.adapters.postgres.outbox import PostgresOutbox, relay_engine
 from task_api.adapters.postgres.snapshots import PostgresSnapshots
@@ -39,6 +41,7 @@ from task_api.application.account_ports import Passwords
 from task_api.application.administration import Administration
 from task_api.application.api_keys import ApiKeys
 from task_api.application.audit import Audit
+from task_api.application.erase_account import EraseAccount
 from task_api.application.ports import Means
 from task_api.application.profile import change_account
 from task_api.application.relay_outbox import OutboxRelay
@@ -54,6 +57,7 @@ from task_api.entrypoints.http.gate import Gate
 from task_api.entrypoints.http.ledgers import ledger_routes
 from task_api.entrypoints.http.limits import AddressLimits, Limits
 from task_api.entrypoints.http.overview import overview_routes
+from task_api.entrypoints.http.people_data import people_data_routes
 from task_api.entrypoints.http.problems import install_domain_problems
 from task_api.entrypoints.http.series import series_routes
 from task_api.entrypoints.http.task_bulk import task_bulk_routes
@@ -67,6 +71,7 @@ from task_api.entrypoints.http.users import user_routes
 from task_api.entrypoints.internal import install_internal
 from task_api.settings import Settings
 
+ERASURE_INTERVAL = timedelta(seconds=5)
 HOUSEKEEPING_INTERVAL = timedelta(minutes=10)
 REFILL_INTERVAL = timedelta(seconds=1)
 """How soon a wiped Redis knows again which sessions were ended; until then the siblings let nobody in."""
@@ -130,7 +135,9 @@ def build(
         Loop("housekeeping", _housekeeping(settings, engine, clock).sweep, HOUSEKEEPING_INTERVAL),
     ]
     entry = _Entry(settings, engine, keys, accounts, revoked, limiter)
-    _install_accounts(app, entry, passwords, clock, relay)
+    erase = EraseAccount(PostgresErasures(engine), passwords, revoked, clock.now, relay.wake)
+    loops.append(Loop("erasures", erase.work, ERASURE_INTERVAL))
+    _install_accounts(app, entry, passwords, erase, clock, relay)
     _install_tasks(app, entry, clock, relay)
     consumers = Consumers(PostgresLedger(engine), PostgresSuccession(engine), clock.now, relay.wake)
     install_events(app, settings, consumers)
@@ -200,7 +207,9 @@ class _Entry:
         self.cursors = Cursors(keys.derived_secrets("cursors"))
 
 
-def _install_accounts(app: FastAPI, entry: _Entry, passwords: Passwords, clock: Clock, relay: Loop) -> None:
+def _install_accounts(
+    app: FastAPI, entry: _Entry, passwords: Passwords, erase: EraseAccount, clock: Clock, relay: Loop
+) -> None:
     accounts, callers, audit = entry.accounts, entry.callers, entry.audit
     sessions = Sessions(accounts, passwords, entry.keys, entry.revoked, entry.now)
 
@@ -218,6 +227,8 @@ def _install_accounts(app: FastAPI, entry: _Entry, passwords: Passwords, clock: 
         auth_routes(sessions, callers.session, entry.keys.jwks(), audit, registration_open=is_open)
     )
     app.include_router(user_routes(callers.session, read_account, change, audit))
+    export = PostgresExport(entry.engine)
+    app.include_router(people_data_routes(callers, export, erase, audit, entry.now))
     app.include_router(api_key_routes(callers, entry.api_keys, audit, entry.gate.forget_keys))
     administration = Administration(accounts, entry.revoked, entry.now)
     reader = PostgresTaskReader(entry.engine)

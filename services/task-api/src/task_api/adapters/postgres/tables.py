@@ -104,10 +104,16 @@ users = Table(
     Column("role", Text, nullable=False, server_default="user"),
     Column("last_task_number", Integer, nullable=False, server_default="0"),
     Column("disabled_at", _INSTANT),
+    Column("erase_requested_at", _INSTANT),
     Column("created_at", _INSTANT, nullable=False, server_default=_NOW),
     Column("updated_at", _INSTANT, nullable=False, server_default=_NOW),
     CheckConstraint("email_key = lower(email_key)", name="email_key_lower"),
     CheckConstraint(_one_of("role", "user", "admin"), name="role"),
+    Index(
+        "ix_users_to_erase",
+        "erase_requested_at",
+        postgresql_where=text("erase_requested_at IS NOT NULL"),
+    ),
     # Every create rewrites the row; room on its page keeps that update off the indexes.
     postgresql_with={"fillfactor": "50"},
 )

@@ -1,0 +1,133 @@
+"""Erasures on PostgreSQL: the flag on the account, and the steps that empty it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Uuid, any_, delete, func, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from task_api.adapters.postgres.database import storage_errors
+from task_api.adapters.postgres.outbox_append import enqueue
+from task_api.adapters.postgres.rows import EPOCH, task_of
+from task_api.adapters.postgres.tables import (
+    api_keys,
+    audit_log,
+    series,
+    session_families,
+    tasks,
+    user_changes,
+    users,
+)
+from task_api.adapters.postgres.transaction import owner_of
+from task_api.application.erase_account import Chunk
+from task_api.application.ports import Announcement
+
+_NOBODYS_ADDRESS = "erased"
+
+
+class PostgresErasing:
+    """The port Erasing on one connection."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def chunk(self, limit: int) -> Chunk | None:
+        """Lock the account that waits longest and some of its tasks."""
+        waiting = (
+            select(users, EPOCH)
+            .where(users.c.erase_requested_at.is_not(None))
+            .order_by(users.c.erase_requested_at, users.c.id)
+            .limit(1)
+            .with_for_update(of=users, skip_locked=True)
+        )
+        account = (await self._connection.execute(waiting)).mappings().one_or_none()
+        if account is None:
+            return None
+        found = await self._connection.execute(
+            select(tasks, series.c.version.label("series_version"))
+            .select_from(tasks.outerjoin(series, series.c.id == tasks.c.series_id))
+            .where(tasks.c.user_id == account["id"])
+            .order_by(tasks.c.id)
+            .limit(limit)
+            .with_for_update(of=tasks)
+        )
+        held = [(task_of(row), row["series_version"]) for row in found.mappings()]
+        return Chunk(owner_of(account), held)
+
+    async def remove_tasks(self, task_ids: Sequence[UUID], announcements: Sequence[Announcement]) -> None:
+        """Delete tasks; their reminders, history and activity go along."""
+        gone = any_(literal(list(task_ids), ARRAY(Uuid)))
+        await self._connection.execute(delete(tasks).where(tasks.c.id == gone))
+        await enqueue(self._connection, announcements)
+
+    async def remove_account(self, user_id: UUID, announcement: Announcement) -> None:
+        """Delete series, counter and account; sessions, keys, kept answers and read marks go along."""
+        await self._connection.execute(delete(series).where(series.c.user_id == user_id))
+        # The deletion of the series has raised the counter by the time of the commit, unless that is done now.
+        await self._connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+        await self._connection.execute(delete(user_changes).where(user_changes.c.user_id == user_id))
+        await self._connection.execute(delete(users).where(users.c.id == user_id))
+        # The audit log keeps that something was done under this id, and no more.
+        await self._connection.execute(
+            update(audit_log).where(audit_log.c.user_id == user_id).values(address=None, detail={})
+        )
+        await enqueue(self._connection, [announcement])
+
+
+class PostgresErasures:
+    """The port Erasures on one engine."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def password_of(self, user_id: UUID) -> str | None:
+        """Read the password hash of an account that is open."""
+        with storage_errors():
+            async with self._engine.connect() as connection:
+                found = select(users.c.password_hash).where(
+                    users.c.id == user_id, users.c.disabled_at.is_(None)
+                )
+                kept: str | None = (await connection.execute(found)).scalar_one_or_none()
+                return kept
+
+    async def request(self, user_id: UUID, at: datetime) -> Sequence[UUID]:
+        """Shut the account: what names the person goes at once, the rest by and by."""
+        nobody = func.concat(_NOBODYS_ADDRESS, ":", users.c.id)
+        with storage_errors():
+            async with self._engine.begin() as connection:
+                await connection.execute(
+                    update(users)
+                    .where(users.c.id == user_id)
+                    .values(
+                        erase_requested_at=func.coalesce(users.c.erase_requested_at, at),
+                        disabled_at=func.coalesce(users.c.disabled_at, at),
+                        email=nobody,
+                        email_key=nobody,
+                        first_name=None,
+                        last_name=None,
+                        password_hash="",
+                    )
+                )
+                await connection.execute(delete(api_keys).where(api_keys.c.user_id == user_id))
+                family = session_families
+                ended = await connection.execute(
+                    update(family)
+                    .where(family.c.user_id == user_id, family.c.revoked_at.is_(None))
+                    .values(revoked_at=at)
+                    .returning(family.c.id)
+                )
+                return [row.id for row in ended]
+
+    def step(self) -> AbstractAsyncContextManager[PostgresErasing]:
+        """Open a step: committed when the block ends, rolled back when it raises."""
+        return self._step()
+
+    @asynccontextmanager
+    async def _step(self) -> AsyncIterator[PostgresErasing]:
+        with storage_errors():
+            async with self._engine.begin() as connection:
+                yield PostgresErasing(connection)

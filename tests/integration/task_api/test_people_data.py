@@ -1,0 +1,155 @@
+"""Everything of a person in one document; and nothing of them once they are erased."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import text
+from tests.integration.task_api.conftest import PASSWORD, Person
+
+from service_kit.clock import SystemClock
+from task_api.adapters.argon2_passwords import Argon2Passwords
+from task_api.adapters.postgres.accounts import PostgresAccounts
+from task_api.adapters.postgres.erasures import PostgresErasing, PostgresErasures
+from task_api.adapters.redis_sessions import RedisRevokedSessions
+from task_api.application import erase_account
+from task_api.application.erase_account import EraseAccount
+from task_api.domain.errors import StorageUnavailable
+
+ME = "/api/v1/users/me"
+TASKS = "/api/v1/tasks"
+
+
+async def fill(person: Person) -> dict[str, Any]:
+    """Some of everything."""
+    task = await person.create(
+        "Private words",
+        due_date="2026-01-08",
+        recurrence={"rrule": "FREQ=DAILY"},
+        reminders=[{"offset": "PT1H"}],
+    )
+    await person.call(
+        "PATCH", f"{TASKS}/{task['id']}", 200, json={"description": f"more private words {person.id}"}
+    )
+    gone = await person.create(f"Deleted words {person.id}")
+    await person.call("DELETE", f"{TASKS}/{gone['id']}", 204)
+    await person.call("POST", TASKS, 201, json={"title": "kept"}, headers={"Idempotency-Key": "k"})
+    await person.call("POST", "/api/v1/api-keys", 201, json={"name": "script", "scopes": ["tasks:read"]})
+    return task
+
+
+@pytest.fixture
+async def erase(engine: Any, redis_url: str) -> AsyncIterator[EraseAccount]:
+    passwords = Argon2Passwords(1)
+    async with Redis.from_url(redis_url, decode_responses=True) as redis:
+        revoked = RedisRevokedSessions(redis, PostgresAccounts(engine), 900)
+        yield EraseAccount(PostgresErasures(engine), passwords, revoked, SystemClock().now, lambda: None)
+    passwords.close()
+
+
+async def test_the_document_holds_everything_but_secrets(ada: Any, bob: Any) -> None:
+    task = await fill(ada)
+    await bob.create("Bob's words")
+    answer = await ada.call("GET", f"{ME}/export", 200)
+    document = answer.json()
+    assert (document["format"], document["version"]) == ("taskstream-export", 1)
+    assert document["profile"][0]["email"] == ada.email
+    assert [one["title"].split()[0] for one in document["tasks"]] == ["Private", "Deleted", "kept"]
+    assert document["reminders"][0]["task_id"] == task["id"]
+    assert [line["version"] for line in document["history"] if line["task_id"] == task["id"]] == [1, 2]
+    assert {len(document[name]) for name in ("series", "api_keys", "sessions")} == {1}
+    assert document["notification_reads"] == []
+    for secret in ("Bob's words", "argon2", "password_hash", "tsk_", '"hash"'):
+        assert secret not in answer.text
+
+
+async def test_an_export_of_nothing_is_a_document_too(ada: Any) -> None:
+    document = (await ada.call("GET", f"{ME}/export", 200)).json()
+    assert document["tasks"] == document["series"] == []
+
+
+async def everywhere(engine: Any, *needles: str) -> list[str]:
+    """The tables in which one of these texts is found, whatever the column."""
+    found = []
+    async with engine.connect() as connection:
+        tables = await connection.execute(
+            text("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
+        )
+        for (table,) in tables.all():
+            for needle in needles:
+                hit = await connection.execute(
+                    text(f'SELECT 1 FROM "{table}" AS one WHERE one::text LIKE :needle LIMIT 1'),
+                    {"needle": f"%{needle}%"},
+                )
+                if hit.scalar_one_or_none():
+                    found.append(table)
+    return sorted(set(found))
+
+
+async def test_an_erased_person_is_nowhere(
+    ada: Any, bob: Any, erase: EraseAccount, engine: Any, rows: Any, http: Any
+) -> None:
+    task = await fill(ada)
+    kept = await bob.create("Bob's words")
+    assert (await ada.call("DELETE", ME, 401, json={"password": "wrong password"})).json()
+    await ada.call("DELETE", ME, 202, json={"password": PASSWORD})
+    # At once: nobody gets in, and the address is free.
+    await ada.call("GET", TASKS, 401)
+    login = {"email": ada.email, "password": PASSWORD}
+    assert (await http.post("/api/v1/auth/login", json=login)).status_code == 401
+    assert (await http.post("/api/v1/auth/register", json=login)).status_code == 201
+    await rows("DELETE FROM users WHERE email = :email", email=ada.email)
+
+    await erase.work()
+    events = await rows(
+        "SELECT topic, key, event FROM outbox WHERE key IN (:user, :task)", user=str(ada.id), task=task["id"]
+    )
+    told = {row["topic"] for row in events}
+    assert {"task-deleted", "user-deleted"} <= told
+    last = max(
+        (orjson.loads(row["event"])["data"] for row in events if row["key"] == task["id"]),
+        key=lambda data: data["version"],
+    )
+    assert last["closed_by"] == "erased"
+    await rows("DELETE FROM outbox")
+    assert await everywhere(engine, ada.email, f"rivate words {ada.id}", f"Deleted words {ada.id}") == []
+    assert await everywhere(engine, str(ada.id)) == ["audit_log"]
+    lines = await rows("SELECT address, detail FROM audit_log WHERE user_id = :id", id=ada.id)
+    assert all(line == {"address": None, "detail": {}} for line in lines)
+    await bob.call("GET", f"{TASKS}/{kept['id']}", 200)
+
+
+async def test_one_that_dies_half_way_is_gone_on_with(
+    ada: Any, erase: EraseAccount, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ada.call("POST", f"{TASKS}/bulk", 201, json={"tasks": [{"title": str(n)} for n in range(25)]})
+    await ada.call("DELETE", ME, 202, json={"password": PASSWORD})
+    monkeypatch.setattr(erase_account, "CHUNK", 10)
+    removed, dies_at = PostgresErasing.remove_tasks, 2
+    calls = 0
+
+    async def dying(self: PostgresErasing, *arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        await removed(self, *arguments)
+        if calls == dies_at:
+            raise ConnectionError("killed before its commit")
+
+    monkeypatch.setattr(PostgresErasing, "remove_tasks", dying)
+    with pytest.raises(StorageUnavailable):
+        await erase.work()
+    (left,) = await rows("SELECT count(*) AS n FROM tasks WHERE user_id = :id", id=ada.id)
+    assert left["n"] == 15
+    await erase.work()
+    assert await rows("SELECT 1 FROM users WHERE id = :id", id=ada.id) == []
+    (told,) = await rows(
+        "SELECT count(*) AS n FROM outbox "
+        "WHERE topic = 'task-deleted' AND convert_from(event, 'UTF8') LIKE '%' || :id || '%'",
+        id=str(ada.id),
+    )
+    assert told["n"] == 25
+    await rows("DELETE FROM outbox")
