@@ -94,6 +94,20 @@ async def test_ended_sessions_are_known_again_after_a_wipe(
         assert await siblings.is_revoked(principal)
         assert not await siblings.is_revoked(other)
 
+        # Redis did not answer for a moment, and is the same as before.
+        late = UUID(int=9)
+        down = RedisRevokedSessions(Redis(host="127.0.0.1", port=1), PostgresAccounts(engine), 900)
+        await down.add(late)
+        await rows(
+            "INSERT INTO session_families (id, user_id, created_at, expires_at, revoked_at) "
+            "VALUES (:id, :user, now(), now(), now())",
+            id=late,
+            user=ada.id,
+        )
+        down._mirror = mine._mirror
+        await down.refill()
+        assert await siblings.is_revoked(Principal(ada.id, frozenset(), late, "t"))
+
         # A Redis that was begun anew has another run id: what it forgot is filled in.
         await redis.set(MIRROR_KEY, "another run")
         await redis.delete(family_key(family["id"]))

@@ -23,12 +23,14 @@ class RedisRevokedSessions:
         self._seconds = lifetime_seconds + 2 * LEEWAY_SECONDS
         self._mirror = RevocationMirror(redis, self._seconds)
         self._store = store
+        self._missed = False
 
     async def add(self, family_id: UUID) -> None:
-        """Remember a revoked family. While Redis is away the others let nobody in, and it is refilled after."""
+        """Remember a revoked family; what Redis could not be told is told when it answers again."""
         try:
             await self._mirror.add(family_id)
         except RedisError as error:
+            self._missed = True
             _log.warning("revocation_not_mirrored", family_id=str(family_id), error=str(error))
 
     async def is_revoked(self, principal: Principal) -> bool:
@@ -42,9 +44,10 @@ class RedisRevokedSessions:
 
     async def refill(self) -> None:
         """Fill the mirror after Redis was wiped or begun anew. Raises what the stores raise."""
-        if await self._mirror.is_complete():
+        if not self._missed and await self._mirror.is_complete():
             return
         since = datetime.now(UTC) - timedelta(seconds=self._seconds)
         families = await self._store.revoked_since(since)
         await self._mirror.fill(families)
+        self._missed = False
         _log.info("revocations_refilled", families=len(families))
