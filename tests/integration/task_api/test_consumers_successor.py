@@ -85,7 +85,7 @@ async def test_both_tasks_say_why(weekly: Weekly, rows: Rows) -> None:
     assert told["id"] == offer.id
     assert (
         told["detail"]["sentence"]
-        == "The next occurrence is on 2026-01-19 at 09:00:00: Every week on Monday."
+        == "Next occurrence: Every week on Monday."
     )
     assert told["detail"]["task_id"] == str(successor["id"])
     assert told["detail"]["number"] == successor["number"]

@@ -273,3 +273,13 @@ async def test_an_answer_that_breaks_half_way_is_logged_and_cut_off(
     with pytest.raises(RuntimeError, match="gone"):
         await client.get("/half")
     assert any("request_failed" in record.getMessage() for record in caplog.records)
+
+
+async def test_a_wrong_method_is_told_all_that_the_address_answers(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    app.add_api_route("/things/{thing}", lambda thing: thing, methods=["GET"])
+    app.add_api_route("/things/{thing}", lambda thing: thing, methods=["PATCH", "DELETE"])
+    answer = await client.put("/things/1")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "DELETE, GET, PATCH"

@@ -20,6 +20,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from service_kit import telemetry
 from service_kit.logs import get_logger
@@ -157,7 +158,19 @@ async def _answer_http(request: Request, error: Exception) -> Response:
         return Response(status_code=status, headers=failure.headers)
     said = failure.detail if isinstance(failure.detail, str) and failure.detail != _phrase(status) else ""
     detail = said or _SENTENCES.get(status) or f"{_phrase(status)}."
-    return problem_response(Problem(status, _code(status), detail, headers=failure.headers))
+    headers = dict(failure.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_methods_here(request)))
+    return problem_response(Problem(status, _code(status), detail, headers=headers))
+
+
+def _methods_here(request: Request) -> set[str]:
+    """Every method that this address answers: the framework names those of the first route alone."""
+    found: set[str] = set()
+    for route in request.app.router.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return found
 
 
 async def _answer_unexpected(request: Request, error: Exception) -> Response:

@@ -125,11 +125,11 @@ async def _write(
 def _generated(
     event_id: UUID, at: datetime, offer: RecurringTaskGenerated, predecessor: Task, task: Task
 ) -> Entry:
-    said = f"The next occurrence is on {offer.occurrence_key.replace('T', ' at ')}"
+    said = f"The next occurrence is on {offer.occurrence_key.replace('T', ' at ')}."
     detail = _offered(offer) | {
         "task_id": str(task.id),
         "number": task.number,
-        "sentence": f"{said}: {offer.sentence}" if offer.sentence else f"{said}.",
+        "sentence": f"Next occurrence: {offer.sentence}" if offer.sentence else said,
     }
     return Entry(event_id, predecessor.id, predecessor.user_id, at, "occurrence_generated", detail)
 

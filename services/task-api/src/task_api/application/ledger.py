@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 _SENTENCES = {
     "created": "The task was created.",
     "updated": "The task was changed: {changed}.",
@@ -42,5 +45,13 @@ def sentence(kind: str, detail: Mapping[str, Any]) -> str:
     )
 
 
+def spoken(moment: datetime) -> str:
+    """Give an instant as people read it: `21 November 2026 at 06:45:18 UTC`."""
+    at = moment.astimezone(UTC)
+    return f"{at.day} {at:%B %Y} at {at:%H:%M:%S} UTC"
+
+
 def _words(value: Any) -> str:
+    if isinstance(value, str) and _INSTANT.fullmatch(value):
+        return spoken(datetime.fromisoformat(value))
     return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from event_contracts.notifications import DeliveryOutcome, NotificationDelivered, NotificationRead
 from event_contracts.reminders import ReminderDue, ReminderScheduled
+from task_api.application.ledger import spoken
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -80,7 +81,7 @@ async def reminder_due(ledger: Ledger, event_id: UUID, data: ReminderDue) -> boo
         "fire_at": _text(data.fire_at),
         "fired_at": _text(data.fired_at),
         "late_ms": late_ms,
-        "sentence": f"The reminder for {_text(data.fire_at)} fired, {late_ms} ms late.",
+        "sentence": f"The reminder for {spoken(data.fire_at)} fired, {late_ms} ms late.",
     }
     mark = ReminderMark(Mark.FIRED_FOR, data.reminder_id, data.fire_at)
     return await ledger.record(_entry(event_id, data, data.fired_at, "reminder_fired", detail), mark)
