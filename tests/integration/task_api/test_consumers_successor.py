@@ -83,10 +83,7 @@ async def test_both_tasks_say_why(weekly: Weekly, rows: Rows) -> None:
     _, successor = await weekly.chain(first)
     (told,) = [line for line in await _activity(rows, first["id"]) if line["kind"] == "occurrence_generated"]
     assert told["id"] == offer.id
-    assert (
-        told["detail"]["sentence"]
-        == "Next occurrence: Every week on Monday."
-    )
+    assert told["detail"]["sentence"] == "Next occurrence: Every week on Monday."
     assert told["detail"]["task_id"] == str(successor["id"])
     assert told["detail"]["number"] == successor["number"]
     (made,) = await _activity(rows, successor["id"])

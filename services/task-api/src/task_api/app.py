@@ -50,6 +50,7 @@ from task_api.domain.account import Account
 from task_api.domain.errors import AccountNotFound
 from task_api.entrypoints.events import Consumers, install_events
 from task_api.entrypoints.http.admin import admin_routes
+from task_api.entrypoints.http.aliases import Aliases
 from task_api.entrypoints.http.api_keys import api_key_routes
 from task_api.entrypoints.http.auth import auth_routes
 from task_api.entrypoints.http.cursors import Cursors
@@ -112,6 +113,7 @@ def build(
         description=_DESCRIPTION,
         lifespan=_lifespan(opened, loops),
     )
+    app.add_middleware(Aliases)
     limiter = RateLimiter(redis) if settings.rate_limits_enabled else None
     if limiter is not None:
         app.add_middleware(AddressLimits, limiter=limiter, limits=_limits(settings))

@@ -6,13 +6,14 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from time import monotonic
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service_kit.auth import Principal, TokenVerifier, invalid_token, missing_token
 from service_kit.problems import Problem
 from service_kit.rate_limits import Limit, RateLimiter
 from task_api.application.api_keys import PREFIX, ApiKeys, Scope
+from task_api.entrypoints.http.aliases import OWNER_KEY, is_owner
 from task_api.entrypoints.http.callers import Caller, Callers
 
 ADMIN = "admin"
@@ -63,15 +64,16 @@ class Gate:
         self._known.clear()
 
     def _scoped(self, scope: Scope) -> Caller:
-        async def caller(credentials: _Credentials = Depends(_scheme)) -> Principal:
+        async def caller(request: Request, credentials: _Credentials = Depends(_scheme)) -> Principal:
             if credentials is None:
                 raise missing_token()
             if not credentials.credentials.startswith(PREFIX):
-                return await self._limited(await self._verifier.verify(credentials.credentials))
+                principal = await self._verifier.verify(credentials.credentials)
+                return await self._limited(_of_this_path(request, principal))
             known = await self._key(credentials.credentials)
             if scope not in known.scopes:
                 raise Problem(403, "scope_missing", f"This API key has no scope {scope}.")
-            return await self._limited(known.principal)
+            return await self._limited(_of_this_path(request, known.principal))
 
         return caller
 
@@ -107,3 +109,10 @@ class Gate:
         if self._limiter is not None:
             await self._limiter.take([Limit("user", str(principal.user_id), self._per_minute)])
         return principal
+
+
+def _of_this_path(request: Request, principal: Principal) -> Principal:
+    named = request.scope.get(OWNER_KEY)
+    if named is not None and not is_owner(named, principal.user_id):
+        raise Problem(403, "not_yours", "These tasks are another user's.")
+    return principal

@@ -16,6 +16,7 @@ from task_api.application.create_task import NewTask
 from task_api.application.edit_task import TaskEdit
 from task_api.application.intake import ReminderRequest
 from task_api.domain.series import Recurrence
+from task_api.entrypoints.http.aliases import speaks_of_todos
 from task_api.entrypoints.http.fields import (
     Body,
     Day,
@@ -109,6 +110,14 @@ _CREATE_EXAMPLES: list[dict[str, Any]] = [
 ]
 
 
+def _with_moment(body: Any) -> Any:
+    """The clients of /todos write a moment into due_date."""
+    due = body.get("due_date") if speaks_of_todos() and isinstance(body, dict) else None
+    if isinstance(due, str) and "T" in due and body.get("due_at") is None:
+        return {name: value for name, value in body.items() if name != "due_date"} | {"due_at": due}
+    return body
+
+
 class TaskCreate(Body, json_schema_extra={"examples": _CREATE_EXAMPLES}):
     """A task to be made. Without `reminders` it gets the person's default reminder, if there is one and a due."""
 
@@ -123,6 +132,11 @@ class TaskCreate(Body, json_schema_extra={"examples": _CREATE_EXAMPLES}):
     metadata: Metadata = Field(default_factory=dict)
     reminders: Reminders | None = None
     recurrence: RecurrenceBody | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moment_in_due_date(cls, body: Any) -> Any:
+        return _with_moment(body)
 
     @model_validator(mode="after")
     def _one_due(self) -> Self:
@@ -174,6 +188,11 @@ class TaskPatch(Body, json_schema_extra={"examples": _PATCH_EXAMPLES}):
     metadata: Metadata | None = None
     reminders: Reminders | None = None
     recurrence: RecurrenceBody | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moment_in_due_date(cls, body: Any) -> Any:
+        return _with_moment(body)
 
     @model_validator(mode="after")
     def _one_due(self) -> Self:
@@ -230,6 +249,11 @@ class TaskPut(Body, json_schema_extra={"examples": [_PUT_EXAMPLE]}):
     reminders: Reminders
     recurrence: RecurrenceBody | None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _moment_in_due_date(cls, body: Any) -> Any:
+        return _with_moment(body)
+
     @model_validator(mode="after")
     def _one_due(self) -> Self:
         if self.due_at is not None and self.due_date is not None:
@@ -256,6 +280,13 @@ _IDS_EXAMPLE: dict[str, Any] = {"ids": ["0190a6f0-3c5e-7b7a-9d7b-5b1f1c7e2a11"]}
 
 class BulkIds(Body, json_schema_extra={"examples": [_IDS_EXAMPLE]}):
     """The tasks that are meant; one that is named twice counts once."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _todo_ids(cls, body: Any) -> Any:
+        if speaks_of_todos() and isinstance(body, dict) and "todo_ids" in body and "ids" not in body:
+            return {"ids" if name == "todo_ids" else name: value for name, value in body.items()}
+        return body
 
     ids: _Ids
     atomic: bool = False

@@ -1,0 +1,74 @@
+"""The paths of older clients, on the same handlers: the request goes on under the path that is ours.
+
+/api/v1/todos…                   as /api/v1/tasks…, with `sort_by`, `todo_ids` and a date-time in `due_date`
+/api/v1/users/{user_id}/tasks…   as /api/v1/tasks…, for that user alone: 403 for everybody else
+"""
+
+from __future__ import annotations
+
+import re
+from contextvars import ContextVar
+from urllib.parse import parse_qsl, urlencode
+from uuid import UUID
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+OWNER_KEY = "task_api.alias_owner"
+"""Where in the scope it stands whose tasks the path named."""
+
+_TODOS = re.compile(r"/api/v1/todos(?=/|$)")
+_OF_USER = re.compile(r"/api/v1/users/([^/]+)/tasks(?=/|$)")
+_TASKS = "/api/v1/tasks"
+_speaks_of_todos: ContextVar[bool] = ContextVar("speaks_of_todos", default=False)
+
+
+def speaks_of_todos() -> bool:
+    """Whether the request came by /api/v1/todos, whose clients write a few things differently."""
+    return _speaks_of_todos.get()
+
+
+class Aliases:
+    """Leads older paths to the routes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Go on, under our path where the request came under an older one."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        token = _speaks_of_todos.set(False)
+        try:
+            await self._app(_translated(scope), receive, send)
+        finally:
+            _speaks_of_todos.reset(token)
+
+
+def _translated(scope: Scope) -> Scope:
+    path = scope["path"]
+    if found := _TODOS.match(path):
+        _speaks_of_todos.set(True)
+        return _under(scope, _TASKS + path[found.end() :], _query(scope["query_string"]))
+    if found := _OF_USER.match(path):
+        led = _under(scope, _TASKS + path[found.end() :], scope["query_string"])
+        led[OWNER_KEY] = found.group(1)
+        return led
+    return scope
+
+
+def _under(scope: Scope, path: str, query: bytes) -> Scope:
+    return {**scope, "path": path, "raw_path": path.encode(), "query_string": query}
+
+
+def _query(query: bytes) -> bytes:
+    named = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return urlencode([("sort" if name == "sort_by" else name, value) for name, value in named]).encode()
+
+
+def is_owner(named: str, user_id: UUID) -> bool:
+    """Whether the user in the path is this one."""
+    try:
+        return UUID(named) == user_id
+    except ValueError:
+        return False
