@@ -46,7 +46,8 @@ class RedisRig:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._offset = timedelta()
-        self.start = datetime.now(UTC)
+        # A moment ago: scores are rounded up to the millisecond, and Redis may not be there yet.
+        self.start = datetime.now(UTC) - timedelta(milliseconds=2)
 
     def index(self, **options: Any) -> DueIndex:
         return DueIndex(self._redis, "reminders", lease=LEASE, clock_offset=True, **options)

@@ -241,7 +241,7 @@ async def test_the_ledger_in_the_order_of_time(ada: Any, clock: Any, rows: Any) 
         "reopened",
     ]
     assert whole["items"][1]["sentence"] == (
-        "The reminder for 2026-01-05T09:00:29Z went out at 2026-01-05T09:00:30Z."
+        "The reminder for 5 January 2026 at 09:00:29 UTC went out at 5 January 2026 at 09:00:30 UTC."
     )
     assert whole["items"][2]["detail"] == {"version": 2, "changed": ["title"], "actor": "user"}
     pages: list[dict[str, Any]] = []
