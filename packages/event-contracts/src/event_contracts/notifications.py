@@ -21,13 +21,17 @@ class DeliveryOutcome(StrEnum):
 
 
 class NotificationDelivered(Payload):
-    """One channel's outcome. `latency_ms` counts from the reminder's fire time; `reason` says why it was not sent."""
+    """One channel's outcome. `latency_ms` counts from the reminder's fire time; `reason` says why it was not sent.
+
+    `destination` tells several webhooks, chats or browsers apart: a host or a kind of chat, never what lets anybody in.
+    """
 
     notification_id: UUID
     task_id: UUID
     user_id: UUID
     reminder_id: UUID | None = None
     channel: Channel
+    destination: str | None = Field(default=None, max_length=253)
     attempt: int = Field(ge=1)
     outcome: DeliveryOutcome
     reason: str | None = Field(default=None, max_length=300)

@@ -5,13 +5,14 @@ Consumers order snapshots by (epoch, version) and let `status` drive their effec
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from annotated_types import Ge, Le, Len
 from pydantic import Field, model_validator
 
+from event_contracts.moments import before_due, due_instant
 from event_contracts.values import (
     Actor,
     Channel,
@@ -38,8 +39,9 @@ class ReminderDefinition(Payload):
     """One reminder as the user set it: `offset` before due, or `at` an instant; reminders computes when it fires.
 
     `set_at` is the commit time of the last change that moved its fire time: a fire time at or before it was
-    already past when it was set. `fired_for` is the fire time that task-api knows to have been announced; only
-    a rebuild from nothing uses it. Empty `channels` means the user's preference.
+    already past when it was set. `scheduled_for` and `fired_for` are the fire times of which reminders last told
+    task-api that they are planned, and have come; only a rebuild from nothing uses them. Empty `channels` means the
+    user's preference.
     """
 
     reminder_id: UUID
@@ -49,6 +51,7 @@ class ReminderDefinition(Payload):
     set_at: UtcInstant
     snoozed_until: UtcInstant | None = None
     acknowledged_at: UtcInstant | None = None
+    scheduled_for: UtcInstant | None = None
     fired_for: UtcInstant | None = None
 
     @model_validator(mode="after")
@@ -116,6 +119,20 @@ class TaskSnapshot(Payload):
     def order(self) -> tuple[int, int]:
         """The position among all snapshots of this task: (epoch, version)."""
         return (self.epoch, self.version)
+
+    @property
+    def due(self) -> datetime | None:
+        """The instant it is due, in UTC, an all-day task at `day_start` in its zone; None without a due."""
+        return due_instant(self.due_at, self.due_date, self.timezone, self.day_start)
+
+    def fire_time(self, reminder: ReminderDefinition) -> datetime | None:
+        """When `reminder` fires, in UTC: snoozed, absolute, or that long before due; None without a due."""
+        fixed = reminder.snoozed_until or reminder.at
+        if fixed is not None:
+            return fixed
+        if reminder.offset is None or (due := self.due) is None:
+            return None
+        return before_due(due, reminder.offset, self.timezone)
 
 
 TaskEventType = Literal["task.created.v1", "task.updated.v1", "task.completed.v1", "task.deleted.v1"]

@@ -84,6 +84,11 @@ DEAD_LETTER_RETENTION = timedelta(days=30)
 DEAD_LETTER_PARTITIONS = 1
 """Parked events are few and are looked at in order, so one partition serves."""
 
+HANDLED_LETTERS_TOPIC = "dead-letters-handled"
+"""What operators did about dead letters. No service reads or writes it."""
+HANDLED_LETTERS_RETENTION = DEAD_LETTER_RETENTION + timedelta(days=7)
+"""Longer than the letters themselves, or one that was done with would show up again."""
+
 
 def topic_for_type(event_type: str) -> Topic:
     """Give the topic that carries `event_type`. Raises KeyError for a type that no topic carries."""

@@ -112,6 +112,44 @@ class Channel(StrEnum):
     PUSH = "push"
 
 
+CHAT_SCHEMES = frozenset(
+    {
+        "discord",
+        "gchat",
+        "gotify",
+        "gotifys",
+        "matrix",
+        "matrixs",
+        "mmost",
+        "mmosts",
+        "nctalk",
+        "nctalks",
+        "ntfy",
+        "ntfys",
+        "pover",
+        "rocket",
+        "rockets",
+        "signal",
+        "signals",
+        "slack",
+        "tgram",
+        "workflows",
+        "wxteams",
+        "zulip",
+    }
+)
+"""The chat services that people can name, by their scheme in Apprise's addresses: what task-api accepts and notifier
+sends to. Apprise knows other schemes, which read files and run commands."""
+
+
+class LatePolicy(StrEnum):
+    """What becomes of a notification that could not go out in time, or whose time lay in quiet hours."""
+
+    SEND = "send"
+    DIGEST = "digest"
+    DROP_AFTER = "drop_after"
+
+
 class ActorKind(StrEnum):
     USER = "user"
     ADMIN = "admin"
