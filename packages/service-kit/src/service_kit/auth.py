@@ -6,11 +6,13 @@ id of the login it came from, so that a logout can end it). The header's `kid` i
 
 from __future__ import annotations
 
+import asyncio
 from base64 import urlsafe_b64encode
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -34,18 +36,21 @@ LEEWAY_SECONDS = 5
 REFETCH_SECONDS = 10.0
 _LONGEST_TOKEN = 4096
 _LONGEST_KEY_ID = 128
+_VERIFIED_MAX = 4_096
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Who calls: the user of a verified token. `family_id` is the login it came from, `token_id` the token's id."""
+    """Who calls: the user of a verified token. `family_id` is the login it came from, `token_id` the token's id,
+    `expires_at` its end in Unix time (s), None for what has none."""
 
     user_id: UUID
     roles: frozenset[str]
     family_id: UUID | None
     token_id: str
+    expires_at: int | None = field(default=None, compare=False)
 
 
 class KeySource(Protocol):
@@ -78,13 +83,17 @@ class SiblingKeys:
         self._app_id = app_id
         self._keys: dict[str, Ed25519PublicKey] = {}
         self._asked_at: float | None = None
+        self._fetching: asyncio.Task[None] | None = None
 
     async def key(self, key_id: str) -> Ed25519PublicKey | None:
         """The key, or None. Raises SidecarError when no keys were ever had and they cannot be fetched."""
-        if key_id not in self._keys and self._may_ask():
+        if key_id not in self._keys and self._fetching is None and self._may_ask():
             self._asked_at = monotonic()
+            self._fetching = asyncio.create_task(self._fetch())
+        if key_id not in self._keys and self._fetching is not None:
             try:
-                await self._fetch()
+                # Who comes meanwhile waits for the same answer, or a good token would pass for one of an unknown key.
+                await asyncio.shield(self._fetching)
             except SidecarError:
                 if not self._keys:
                     # Nobody could be let in until the wait is over, so the next one may ask at once.
@@ -97,10 +106,13 @@ class SiblingKeys:
         return self._asked_at is None or monotonic() - self._asked_at >= REFETCH_SECONDS
 
     async def _fetch(self) -> None:
-        answer = await self._sidecar.invoke(self._app_id, "GET", JWKS_PATH)
-        if not answer.is_success:
-            raise SidecarError(f"keys of {self._app_id}: {answer.status_code}")
-        self._keys = parse_jwks(answer.content)
+        try:
+            answer = await self._sidecar.invoke(self._app_id, "GET", JWKS_PATH)
+            if not answer.is_success:
+                raise SidecarError(f"keys of {self._app_id}: {answer.status_code}")
+            self._keys = parse_jwks(answer.content)
+        finally:
+            self._fetching = None
 
 
 def parse_jwks(document: bytes) -> dict[str, Ed25519PublicKey]:
@@ -140,8 +152,21 @@ def _base64url(raw: bytes) -> str:
 RevokedCheck = Callable[[Principal], Awaitable[bool]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A token that was good, with all that could make the same token bad later: its key, and its end in Unix time."""
+
+    principal: Principal
+    key_id: str
+    key: Ed25519PublicKey
+    expires: int
+
+
 class TokenVerifier:
-    """Verifies access tokens against the keys of `key_source`; `revoked` may veto one that is otherwise good."""
+    """Verifies access tokens against the keys of `key_source`; `revoked` may veto one that is otherwise good.
+
+    The signature of a token is checked once while its key stays; its key, its end and `revoked` are asked each time.
+    """
 
     def __init__(
         self, settings: ServiceSettings, key_source: KeySource, *, revoked: RevokedCheck | None = None
@@ -150,6 +175,8 @@ class TokenVerifier:
         self._audience = settings.jwt_audience
         self._keys = key_source
         self._revoked = revoked
+        # By the tokens' digests: what lets people in is not to lie about in memory.
+        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
 
     async def verify(self, token: str) -> Principal:
         """Give who the token speaks for.
@@ -157,32 +184,40 @@ class TokenVerifier:
         Raises Problem 401 for a token that is not good, with WWW-Authenticate (RFC 6750, 3), and Problem 503 when the
         keys cannot be had.
         """
-        claims = self._decode(token, await self._key_of(token))
-        principal = _principal(claims)
-        if self._revoked is not None and await self._revoked(principal):
-            raise invalid_token("The session of this token was ended.")
-        return principal
-
-    async def _key_of(self, token: str) -> Ed25519PublicKey:
         if len(token) > _LONGEST_TOKEN:
             raise invalid_token("The token is too long.")
+        digest = sha256(token.encode()).digest()
+        known = self._verified.get(digest)
+        if known is None or known.expires + LEEWAY_SECONDS <= time() or await self._moved(known):
+            known = await self._verify(token)
+        # Written each time: while the key was asked for, another request may have pushed it out.
+        self._verified[digest] = known
+        self._verified.move_to_end(digest)
+        while len(self._verified) > _VERIFIED_MAX:
+            self._verified.popitem(last=False)
+        if self._revoked is not None and await self._revoked(known.principal):
+            raise invalid_token("The session of this token was ended.")
+        return known.principal
+
+    async def _verify(self, token: str) -> _Verified:
+        key_id = _key_id(token)
+        key = await self._key(key_id)
+        if key is None:
+            raise invalid_token("The token is signed with an unknown key.")
+        claims = self._decode(token, key)
+        return _Verified(_principal(claims), key_id, key, int(claims["exp"]))
+
+    async def _moved(self, known: _Verified) -> bool:
+        """Whether the key was taken back, or another one has its id."""
+        return await self._key(known.key_id) != known.key
+
+    async def _key(self, key_id: str) -> Ed25519PublicKey | None:
         try:
-            header = jwt.get_unverified_header(token)
-        except jwt.PyJWTError:
-            raise invalid_token("The token cannot be read.") from None
-        key_id = header.get("kid")
-        # The key id is only ever looked up among keys we have: it is no path, no address and no query.
-        if header.get("alg") != ALGORITHM or not isinstance(key_id, str) or len(key_id) > _LONGEST_KEY_ID:
-            raise invalid_token("The token is not signed as ours are.")
-        try:
-            key = await self._keys.key(key_id)
+            return await self._keys.key(key_id)
         except SidecarError:
             raise Problem(
                 503, "keys_unavailable", "Tokens cannot be checked right now.", headers={"Retry-After": "2"}
             ) from None
-        if key is None:
-            raise invalid_token("The token is signed with an unknown key.")
-        return key
 
     def _decode(self, token: str, key: Ed25519PublicKey) -> dict[str, Any]:
         try:
@@ -202,6 +237,19 @@ class TokenVerifier:
         return claims
 
 
+def _key_id(token: str) -> str:
+    """The id of the key that the token says it is signed with; only ever looked up among keys we have: it is no path,
+    no address and no query."""
+    try:
+        header = jwt.get_unverified_header(token)
+    except jwt.PyJWTError:
+        raise invalid_token("The token cannot be read.") from None
+    key_id = header.get("kid")
+    if header.get("alg") != ALGORITHM or not isinstance(key_id, str) or len(key_id) > _LONGEST_KEY_ID:
+        raise invalid_token("The token is not signed as ours are.")
+    return key_id
+
+
 def _principal(claims: Mapping[str, Any]) -> Principal:
     roles = claims.get(ROLES_CLAIM, [])
     family = claims.get(FAMILY_CLAIM)
@@ -213,6 +261,7 @@ def _principal(claims: Mapping[str, Any]) -> Principal:
             roles=frozenset(roles),
             family_id=None if family is None else UUID(family),
             token_id=str(claims.get("jti", "")),
+            expires_at=int(claims["exp"]),
         )
     except (ValueError, AttributeError, TypeError):
         raise invalid_token("The token names no user.") from None

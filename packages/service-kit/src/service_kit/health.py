@@ -15,22 +15,19 @@ import orjson
 from fastapi import FastAPI
 from starlette.responses import Response
 
+from service_kit.deliveries import Deliveries, install_deliveries
 from service_kit.logs import get_logger
 from service_kit.metrics import DEPENDENCY_AVAILABLE, HEALTH_CHECKS, HEALTH_DURATION
 from service_kit.settings import ServiceSettings
-from service_kit.sidecar import Sidecar, SidecarAbsent, SidecarError
+from service_kit.sidecar import Sidecar
 
 FULL_CACHE_SECONDS = 5.0
 READY_CACHE_SECONDS = 0.5
-"""daprd asks each second whether it may deliver; red three times in a row stops it, so the answer must be fresh."""
+"""daprd asks every three seconds whether it may deliver, and one red answer stops it, so the answer must be fresh."""
 DEPENDENCY_TIMEOUT_SECONDS = 0.5
-SETTLE_SECONDS = 14.0
-"""How long deliveries stay off once they were: what the sidecar needs to notice (4 s) and, after that, to end the tries
-of an event that was under way (components/resiliency.yaml: six waits of 1 s, and 3 s of a try that hangs)."""
-STALL_SECONDS = 1.5
-"""A pause of the event loop after which the sidecar may have missed its answers."""
-_BEAT_SECONDS = 0.25
-_LOOKED_AT_SECONDS = 10.0
+DELIVERIES_TIMEOUT_SECONDS = 2.0
+"""For the sidecar's question alone, which waits for 2.9 s: a store that is slow under load is there, and to stop
+deliveries, and with them all calls from other services, for so long would make it worse."""
 
 _log = get_logger(__name__)
 
@@ -113,75 +110,6 @@ class _Checker:
         return DependencyHealth(dependency.name, error is None, elapsed, dependency.critical, error)
 
 
-class _Deliveries:
-    """Whether the own sidecar may deliver events.
-
-    A sidecar that finds its app unwell drops the app's subscriptions, and takes them up again when the app is well. If
-    it is well before the last event that was under way has run out of tries, daprd takes up the new subscription first
-    and then ends the old one of the same topic, and with it the new one: the topic stays silent until daprd is started
-    anew. So once deliveries were off, or may have been, they stay off for SETTLE_SECONDS: after a red answer, after a
-    stall of the event loop, and at the start beside a sidecar that has subscriptions of a process before this one.
-    """
-
-    def __init__(self, sidecar: Sidecar | None) -> None:
-        self._sidecar = sidecar
-        self._asked: asyncio.Task[None] | None = None
-        self._was_on = False
-        self._off_until = 0.0
-        self._watching = False
-        self._last_beat = self._last_look = 0.0
-
-    async def may_be_on(self, healthy: bool) -> bool:
-        """What to answer now that the critical dependencies are there, or not."""
-        if self._asked is None:
-            self._asked = asyncio.create_task(self._ask_sidecar())
-        await asyncio.shield(self._asked)
-        self._last_look = monotonic()
-        if self._watching:
-            self._beat()
-        else:
-            self._watching, self._last_beat = True, monotonic()
-            self._watch()
-        if not healthy and self._was_on:
-            self._settle("unhealthy")
-        on = healthy and monotonic() >= self._off_until
-        if on and not self._was_on:
-            _log.info("deliveries_on")
-        self._was_on = on
-        return on
-
-    async def _ask_sidecar(self) -> None:
-        """A sidecar that has no subscriptions yet, or is not there yet, has nothing under way."""
-        if self._sidecar is None:
-            return
-        try:
-            subscriptions = (await self._sidecar.metadata()).get("subscriptions")
-        except SidecarAbsent:
-            return
-        except SidecarError:
-            subscriptions = True
-        if subscriptions:
-            self._settle("restarted")
-
-    def _settle(self, why: str) -> None:
-        self._off_until = monotonic() + SETTLE_SECONDS
-        self._was_on = False
-        _log.warning("deliveries_off", why=why, seconds=SETTLE_SECONDS)
-
-    def _watch(self) -> None:
-        """Feel the pulse of the event loop for as long as somebody looks."""
-        self._beat()
-        self._watching = monotonic() - self._last_look < _LOOKED_AT_SECONDS
-        if self._watching:
-            asyncio.get_running_loop().call_later(_BEAT_SECONDS, self._watch)
-
-    def _beat(self) -> None:
-        now = monotonic()
-        if now - self._last_beat >= STALL_SECONDS and (self._was_on or now < self._off_until):
-            self._settle("stalled")
-        self._last_beat = now
-
-
 class _Transitions:
     """Logs and measures what changed: one WARNING when a dependency goes, one line when it is back."""
 
@@ -208,12 +136,15 @@ def install_health(
     """Serve GET /health (every dependency; 503 when a critical one is away), /health/live and /health/ready, and
     /health/deliveries, which is what the sidecar asks: ready, and long enough so since it last was not.
 
-    All need no token. Each dependency gets 0.5 s at most, all are asked at once; /health is kept for 5 s, what the
-    others need for 0.5 s. `sidecar` is asked once whether it outlived an earlier process of this app.
+    All need no token. Each dependency gets 0.5 s at most (2 s for /health/deliveries), all are asked at once; /health
+    is kept for 5 s, what the others need for 0.5 s. `sidecar` is asked once whether it outlived an earlier process of
+    this app, and tells when it takes up its subscriptions (service_kit.deliveries).
     """
     timeout = min(settings.health_check_timeout, DEPENDENCY_TIMEOUT_SECONDS)
     everything = _Checker(dependencies, timeout, FULL_CACHE_SECONDS)
-    critical = _Checker([one for one in dependencies if one.critical], timeout, READY_CACHE_SECONDS)
+    needed = [one for one in dependencies if one.critical]
+    critical = _Checker(needed, timeout, READY_CACHE_SECONDS)
+    patient = _Checker(needed, DELIVERIES_TIMEOUT_SECONDS, READY_CACHE_SECONDS)
     transitions = _Transitions()
 
     async def answer(checker: _Checker) -> Response:
@@ -227,10 +158,11 @@ def install_health(
     async def ready() -> Response:
         return await answer(critical)
 
-    deliveries = _Deliveries(sidecar)
+    deliveries = Deliveries(sidecar)
+    install_deliveries(app, settings, deliveries)
 
     async def deliverable() -> Response:
-        report = await critical.report()
+        report = await patient.report()
         transitions.note(report)
         on = await deliveries.may_be_on(report.healthy)
         body = _body(settings, report)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,28 +16,60 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service_kit.admission import Admission
+from service_kit.http_limits import Deadline, HeadLimits
 from service_kit.http_middleware import QUIET_KEY, BodyLimit, RequestScope
+from service_kit.http_protocol import bounded_http
 from service_kit.logs import configure_logs
 from service_kit.problems import install_problems
 from service_kit.settings import ServiceSettings
 from service_kit.telemetry import configure_telemetry, shutdown_telemetry
 
 MAX_BODY_BYTES = 1024 * 1024
+GARBAGE_THRESHOLD = 20_000
+"""How many new objects bring a look for cycles; Python's own figure is 700."""
 GRACEFUL_SECONDS = 10
-_EXPOSED_HEADERS = ("ETag", "Location", "Retry-After", "X-Request-ID", "X-Undo-Token")
+UNREAD_SECONDS = 60
+"""After which a connection is dropped whose other side takes nothing of what was sent."""
+_EXPOSED_HEADERS = (
+    "ETag",
+    "Idempotency-Replayed",
+    "Location",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "X-Request-ID",
+    "X-Undo-Token",
+)
 
 
-def install_http(app: FastAPI, settings: ServiceSettings) -> None:
-    """Put request ids, spans, metrics, the access log, the body limit, CORS and security headers around `app`, let it
-    answer errors as problems, and serve /metrics. To be called once, before the first request."""
+def install_http(
+    app: FastAPI, settings: ServiceSettings, *, larger_bodies: Mapping[str, int] | None = None
+) -> None:
+    """Put request ids, spans, metrics, the access log, the limits of number, size and time, CORS and security headers
+    around `app`, let it answer errors as problems, and serve /metrics. To be called once, before the first request.
+
+    Bodies have 1 MiB at most, but on the paths of `larger_bodies`, each with its bytes.
+    """
     install_problems(app)
-    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, larger=larger_bodies)
+    app.add_middleware(Deadline, seconds=settings.request_timeout)
+    app.add_middleware(HeadLimits, url_bytes=settings.max_url_bytes, header_bytes=settings.max_header_bytes)
+    app.add_middleware(Admission, at_once=settings.requests_at_once)
     if settings.cors_allowed_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_allowed_origins),
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "If-Match",
+                "If-None-Match",
+                "Last-Event-ID",
+            ],
             expose_headers=list(_EXPOSED_HEADERS),
             max_age=600,
         )
@@ -53,6 +87,32 @@ def mark_quiet(request: Request) -> None:
     request.scope[QUIET_KEY] = True
 
 
+def on_leaving(app: FastAPI, tell: Callable[[], None]) -> None:
+    """Have `tell` called in the event loop when the server begins to shut down, before it waits for open requests: a
+    stream that never ends by itself ends then, or it would hold the process until it is cut off."""
+    _leaving(app).append(tell)
+
+
+def _leaving(app: FastAPI) -> list[Callable[[], None]]:
+    if not hasattr(app.state, "leaving"):
+        app.state.leaving = []
+    return cast("list[Callable[[], None]]", app.state.leaving)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which tells the app that it is about to go."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell those who asked for it, then close listeners and wait."""
+        for tell in _leaving(self._app):
+            tell()
+        await super().shutdown(sockets)
+
+
 def serve(build_app: Callable[[], FastAPI], settings: ServiceSettings) -> None:
     """Configure logs and telemetry, build the app, and serve it until SIGTERM or SIGINT; open requests get 10 s.
 
@@ -65,7 +125,14 @@ def serve(build_app: Callable[[], FastAPI], settings: ServiceSettings) -> None:
         # The server shuts down on either and then raises it anew: by default that ends the process on the spot.
         signal.signal(number, _leave)
     try:
-        uvicorn.Server(_server_config(build_app(), settings)).run(sockets=[listener])
+        app = build_app()
+        server = Server(_server_config(app, settings), app)
+        # What is there now stays until the end: to look through it for garbage again and again stops every request.
+        # What a request leaves goes when nothing refers to it any more; the few cycles among it can wait.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GARBAGE_THRESHOLD)
+        server.run(sockets=[listener])
     finally:
         listener.close()
         shutdown_telemetry()
@@ -80,7 +147,7 @@ def _server_config(app: FastAPI, settings: ServiceSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=bounded_http(settings.max_url_bytes + settings.max_header_bytes),
         ws="none",
         lifespan="on",
         access_log=False,
@@ -98,6 +165,10 @@ def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Connections inherit it. Closing one leaves what is written in its buffer until the other side takes it, which
+        # a client that reads nothing never does.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
     try:
         listener.bind((host, port))
     except OSError as error:

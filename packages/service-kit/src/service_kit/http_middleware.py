@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from time import perf_counter
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from opentelemetry.trace import Span, SpanKind, StatusCode
@@ -18,9 +19,12 @@ from structlog.typing import FilteringBoundLogger
 from service_kit import telemetry
 from service_kit.logs import get_logger
 from service_kit.metrics import HTTP_DURATION, HTTP_IN_PROGRESS, HTTP_REQUESTS
-from service_kit.problems import Problem, log_unexpected, problem_response, unexpected_problem
+from service_kit.problems import Problem, log_unexpected, logged_path, problem_response, unexpected_problem
 
 QUIET_KEY = "service_kit.quiet"
+"""In the scope of a request that leaves no line when it succeeds."""
+UNLOGGED_KEY = "service_kit.unlogged"
+"""In that of one that leaves none at all: what answered it tells of many together."""
 _UNMATCHED = "unmatched"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SANE_ID = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
@@ -69,7 +73,7 @@ class RequestScope:
         try:
             await self._app(scope, receive, exchange.send)
         except Exception as error:
-            log_unexpected(scope["method"], scope["path"], error)
+            log_unexpected(scope, error)
             if exchange.status is None:
                 await problem_response(unexpected_problem())(scope, receive, exchange.send)
             else:
@@ -92,7 +96,8 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = self._with_ours(message.get("headers", ()))
+            headers = message.get("headers", ())
+            message["headers"] = self._with_ours(_at_this_host(headers) if self.status == 307 else headers)
         await self._send(message)
 
     def _with_ours(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -116,6 +121,8 @@ class _Exchange:
         duration.observe(elapsed)
         if span is not None and span.is_recording():
             _describe(span, method, route, status)
+        if self._scope.get(UNLOGGED_KEY):
+            return
         probe = _is_probe(self._scope["path"])
         if status < 400 and (self._scope.get(QUIET_KEY) or probe):
             return
@@ -125,7 +132,7 @@ class _Exchange:
         write(
             "request",
             method=self._scope["method"],
-            path=self._scope["path"],
+            path=logged_path(self._scope),
             route=route,
             status=status,
             duration_ms=round(elapsed * 1000, 2),
@@ -133,19 +140,24 @@ class _Exchange:
 
 
 class BodyLimit:
-    """Refuses bodies over `max_bytes` with 413, by what they announce and by what really comes."""
+    """Refuses bodies over `max_bytes` with 413, by what they announce and by what really comes.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    `larger` gives the paths that take more, each with its own bound.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int] | None = None) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._larger = dict(larger or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if _announced_length(scope) > self._max_bytes:
+        max_bytes = self._larger.get(scope["path"], self._max_bytes)
+        if _announced_length(scope) > max_bytes:
             refusal = problem_response(
-                Problem(413, "body_too_large", _too_large(self._max_bytes), headers={"Connection": "close"})
+                Problem(413, "body_too_large", _too_large(max_bytes), headers={"Connection": "close"})
             )
             await refusal(scope, receive, send)
             return
@@ -156,8 +168,8 @@ class BodyLimit:
             message = await receive()
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
-                if received > self._max_bytes:
-                    raise HTTPException(413, _too_large(self._max_bytes), headers={"Connection": "close"})
+                if received > max_bytes:
+                    raise HTTPException(413, _too_large(max_bytes), headers={"Connection": "close"})
             return message
 
         await self._app(scope, limited_receive, send)
@@ -186,6 +198,16 @@ def _describe(span: Span, method: str, route: str, status: int) -> None:
     span.set_attribute("http.response.status_code", status)
     if status >= 500:
         span.set_status(StatusCode.ERROR)
+
+
+def _at_this_host(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """The framework's redirect to an address without, or with, a slash at its end. It repeats the Host header, which
+    the client makes up, and a scheme that a proxy may have changed: a path alone says the same (RFC 9110, 10.2.2)."""
+    for name, value in headers:
+        yield (
+            name,
+            urlsplit(value)._replace(scheme=b"", netloc=b"").geturl() if name == b"location" else value,
+        )
 
 
 def _announced_length(scope: Scope) -> int:

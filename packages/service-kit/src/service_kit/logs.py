@@ -20,7 +20,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor
 from service_kit import telemetry
 from service_kit.settings import ServiceSettings
 
-_HIDDEN = "***"
+HIDDEN = "***"
 _SECRET_KEY = re.compile(
     r"token|password|passwd|secret|authorization|cookie|api_?key|private_?key", re.IGNORECASE
 )
@@ -132,15 +132,16 @@ def _add_context(logger: Any, method: str, event: EventDict) -> EventDict:
 
 def _hide_secret_keys(logger: Any, method: str, event: EventDict) -> EventDict:
     for key, value in event.items():
-        if _names_a_secret(str(key)):
-            event[key] = _HIDDEN
+        if names_a_secret(str(key)):
+            event[key] = HIDDEN
         elif isinstance(value, MutableMapping):
             event[key] = _hide_secret_keys(logger, method, dict(value))
     return event
 
 
 @lru_cache(maxsize=1024)
-def _names_a_secret(key: str) -> bool:
+def names_a_secret(key: str) -> bool:
+    """Whether what has this name is not for a log."""
     return _SECRET_KEY.search(key) is not None
 
 
@@ -162,8 +163,8 @@ class _Censor:
         text = str(line)
         for secret in self._secrets:
             if secret in text:
-                text = text.replace(secret, _HIDDEN)
-        return _URL_PASSWORD.sub(rf"\1{_HIDDEN}\2", text) if "://" in text else text
+                text = text.replace(secret, HIDDEN)
+        return _URL_PASSWORD.sub(rf"\1{HIDDEN}\2", text) if "://" in text else text
 
 
 def _secret_texts(settings: ServiceSettings) -> Iterator[str]:

@@ -15,9 +15,16 @@ HTTP_DURATION = Histogram(
     buckets=_REQUEST_BUCKETS,
 )
 HTTP_IN_PROGRESS = Gauge("http_requests_in_progress", "HTTP requests being answered now.")
+REQUESTS_WAITING = Gauge("http_requests_waiting", "Requests of people that wait for their turn now.")
+REQUESTS_SHED = Counter(
+    "http_requests_shed_total", "Requests of people refused with 503 because too much was asked.", ["reason"]
+)
 
 EVENTS_HANDLED = Counter(
     "events_handled_total", "Deliveries of events answered, by what was answered.", ["topic", "outcome"]
+)
+DELIVERIES_OFF = Counter(
+    "deliveries_off_total", "Times that the sidecar was told to stop delivering, by why.", ["why"]
 )
 EVENT_HANDLING = Histogram(
     "event_handling_seconds", "Time a handler took for one delivery.", ["topic"], buckets=_REQUEST_BUCKETS
@@ -32,6 +39,11 @@ LAST_TICK = Gauge("last_tick_timestamp_seconds", "When a cron binding last ticke
 LOOP_ERRORS = Counter("loop_errors_total", "Steps of a background loop that failed.", ["loop"])
 LOOP_LAST_STEP = Gauge(
     "loop_last_step_timestamp_seconds", "When a background loop last finished a step, Unix time.", ["loop"]
+)
+LOOP_NEXT_STEP = Gauge(
+    "loop_next_step_timestamp_seconds",
+    "When a background loop begins its next step at the latest, Unix time, as of the end of the last one.",
+    ["loop"],
 )
 
 SIDECAR_DURATION = Histogram(

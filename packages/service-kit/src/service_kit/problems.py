@@ -1,7 +1,8 @@
 """Errors as the API tells them: RFC 9457 problem details, never a stack trace.
 
 Problem                  what a handler raises: status, error code, sentence, fields
-RequestValidationError   422 with the path of each wrong field; 400 when the body is no JSON
+RequestValidationError   422 with the path of each wrong field; 400 when the body is no JSON, 415 when it does not say
+                         that it is; 405 when the address fits by its form alone (PATCH /tasks/search, /tasks/{id})
 HTTPException            404, 405, 413 … of the framework
 anything else            500, masked for the caller, logged with its traceback
 """
@@ -17,15 +18,18 @@ from typing import Any, cast
 import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from service_kit import telemetry
-from service_kit.logs import get_logger
+from service_kit.logs import HIDDEN, get_logger, names_a_secret
 
 CONTENT_TYPE = "application/problem+json"
+_ERRORS_TOLD = 100
+"""A list of a hundred thousand wrong items would be answered by more than was sent."""
 _TYPE_PREFIX = "urn:taskstream:problem:"
 _PLACES = ("body", "query", "path", "header", "cookie")
 _CODES = {
@@ -144,10 +148,21 @@ async def _answer_validation(request: Request, error: Exception) -> Response:
     found = cast("RequestValidationError", error).errors()
     if any(item["type"] == "json_invalid" for item in found):
         return problem_response(Problem(400, "malformed_json", "The body is not valid JSON."))
-    fields = field_errors(found)
-    detail = (
-        f"{fields[0].field}: {fields[0].message}" if len(fields) == 1 else f"{len(fields)} fields are wrong."
-    )
+    if any(item["loc"][0] == "path" for item in found) and request.method not in (
+        here := _methods_here(request)
+    ):
+        return problem_response(_wrong_method(here))
+    if not _says_json(request) and any(
+        item["loc"] == ("body",) and item["type"] != "missing" for item in found
+    ):
+        return problem_response(_wrong_media_type())
+    fields = field_errors(found[:_ERRORS_TOLD])
+    if len(found) > _ERRORS_TOLD:
+        detail = f"{len(found)} fields are wrong; the first {_ERRORS_TOLD} are named."
+    elif len(found) > 1:
+        detail = f"{len(found)} fields are wrong."
+    else:
+        detail = f"{fields[0].field}: {fields[0].message}"
     return problem_response(Problem(422, _CODES[422], detail, errors=fields))
 
 
@@ -158,29 +173,59 @@ async def _answer_http(request: Request, error: Exception) -> Response:
         return Response(status_code=status, headers=failure.headers)
     said = failure.detail if isinstance(failure.detail, str) and failure.detail != _phrase(status) else ""
     detail = said or _SENTENCES.get(status) or f"{_phrase(status)}."
-    headers = dict(failure.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["Allow"] = ", ".join(sorted(_methods_here(request)))
-    return problem_response(Problem(status, _code(status), detail, headers=headers))
+        return problem_response(_wrong_method(_methods_here(request)))
+    return problem_response(Problem(status, _code(status), detail, headers=failure.headers))
+
+
+def _says_json(request: Request) -> bool:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type == "application/json" or (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    )
+
+
+def _wrong_media_type() -> Problem:
+    wrong = FieldError("content-type", "send application/json", _CODES[415])
+    detail = "The body is JSON here: say so with Content-Type: application/json."
+    return Problem(415, _CODES[415], detail, errors=[wrong], headers={"Accept": "application/json"})
+
+
+def _wrong_method(here: Iterable[str]) -> Problem:
+    return Problem(405, _CODES[405], _SENTENCES[405], headers={"Allow": ", ".join(sorted(here))})
 
 
 def _methods_here(request: Request) -> set[str]:
-    """Every method that this address answers: the framework names those of the first route alone."""
-    found: set[str] = set()
-    for route in request.app.router.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            found |= route.methods or set()
-    return found
+    """Every method that this address answers: the framework names those of the first route alone.
+
+    An address that a route names in full is not the address of a thing as well, though it may look like one.
+    """
+    path = request.scope["path"]
+    named: set[str] = set()
+    fitting: set[str] = set()
+    for route in iter_route_contexts(request.app.router.routes):
+        if route.methods and route.path_regex.match(path):
+            (named if route.path == path else fitting).update(route.methods)
+    return named or fitting
 
 
 async def _answer_unexpected(request: Request, error: Exception) -> Response:
-    log_unexpected(request.method, request.url.path, error)
+    log_unexpected(request.scope, error)
     return problem_response(unexpected_problem())
 
 
-def log_unexpected(method: str, path: str, error: BaseException) -> None:
+def log_unexpected(scope: Scope, error: BaseException) -> None:
     """Log an error that nobody expected, with its traceback."""
-    _log.error("request_failed", method=method, path=path, exc_info=error)
+    _log.error("request_failed", method=scope["method"], path=logged_path(scope), exc_info=error)
+
+
+def logged_path(scope: Scope) -> str:
+    """Give the path of a request as a log may have it: a token in it opens what it names to whoever reads it there."""
+    path = str(scope["path"])
+    for name, value in scope.get("path_params", {}).items():
+        if names_a_secret(name) and value:
+            path = path.replace(str(value), HIDDEN)
+    return path
 
 
 def _field_path(location: Sequence[str | int]) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from time import time
 from types import TracebackType
 from typing import Self
 
 from service_kit.logs import get_logger
-from service_kit.metrics import LOOP_ERRORS, LOOP_LAST_STEP
+from service_kit.metrics import LOOP_ERRORS, LOOP_LAST_STEP, LOOP_NEXT_STEP
 
 _log = get_logger(__name__)
 
@@ -76,6 +77,7 @@ class Loop:
         while not self._stopping:
             self._woken.clear()
             pause = await self._guarded_step()
+            LOOP_NEXT_STEP.labels(self.name).set(time() + pause)
             if self._failures:
                 await asyncio.sleep(pause)
             else:

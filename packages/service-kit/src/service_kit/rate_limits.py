@@ -18,6 +18,7 @@ from service_kit.logs import get_logger
 from service_kit.problems import Problem
 
 PERIOD_SECONDS = 60
+REMAINING = "RateLimit-Remaining"
 REFUSED = Counter("rate_limit_refused_total", "Requests that a rate limit refused, by limit.", ["limit"])
 SKIPPED = Counter("rate_limit_skipped_total", "Requests that passed unlimited, Redis being away.")
 
@@ -38,7 +39,7 @@ for i, key in ipairs(KEYS) do
     moved[i] = paid
 end
 if waiting > 0 then
-    return {tightest, math.ceil(waiting), 0}
+    return {tightest, math.ceil(waiting), 0, math.ceil(waiting)}
 end
 local left, which = math.huge, 1
 for i, key in ipairs(KEYS) do
@@ -49,7 +50,7 @@ for i, key in ipairs(KEYS) do
         left, which = remaining, i
     end
 end
-return {which, 0, left}
+return {which, 0, left, math.ceil(moved[which] - now)}
 """
 
 _log = get_logger(__name__)
@@ -80,7 +81,7 @@ class RateLimiter:
         keys = [f"rate:{limit.kind}:{limit.subject}" for limit in limits]
         counts = [limit.per_minute for limit in limits]
         try:
-            which, wait_ms, left = await self._run(keys=keys, args=[PERIOD_SECONDS * 1000, *counts])
+            which, wait_ms, left, reset_ms = await self._run(keys=keys, args=[PERIOD_SECONDS * 1000, *counts])
         except RedisError as error:
             SKIPPED.inc()
             _log.warning("rate_limits_skipped", error=str(error))
@@ -88,7 +89,7 @@ class RateLimiter:
         tightest = limits[int(which) - 1]
         if wait_ms:
             raise self._refused(tightest, int(wait_ms))
-        return _headers(tightest, int(left))
+        return _headers(tightest, int(left), int(reset_ms))
 
     def _refused(self, limit: Limit, wait_ms: int) -> Problem:
         REFUSED.labels(limit.kind).inc()
@@ -97,13 +98,15 @@ class RateLimiter:
             429,
             "too_many_requests",
             f"That is more than {limit.per_minute} requests a minute: try again in {seconds} s.",
-            headers={"Retry-After": str(seconds), **_headers(limit, 0)},
+            headers={"Retry-After": str(seconds), **_headers(limit, 0, wait_ms)},
         )
 
 
-def _headers(limit: Limit, left: int) -> dict[str, str]:
+def _headers(limit: Limit, left: int, reset_ms: int) -> dict[str, str]:
+    """Reset counts the seconds until the whole budget is there again; in a refusal, until one request is: with
+    Retry-After beside it, it may not name another moment (draft-ietf-httpapi-ratelimit-headers-03, 3.4)."""
     return {
         "RateLimit-Limit": str(limit.per_minute),
-        "RateLimit-Remaining": str(left),
-        "RateLimit-Reset": str(PERIOD_SECONDS),
+        REMAINING: str(left),
+        "RateLimit-Reset": str(math.ceil(reset_ms / 1000)),
     }

@@ -21,6 +21,8 @@ def connect_redis(settings: ServiceSettings) -> Redis:
     the command sent once more, so a Redis that restarts costs one try; a time-out is never repeated, for the command
     may have been carried out. Raises redis.exceptions.RedisError from each command; close it with `aclose()`.
     """
+    # redis-py takes the parameter for TLS alone; settings have seen to it that there is TLS.
+    tls = {} if settings.redis_ca is None else {"ssl_ca_data": settings.redis_ca}
     pool = BlockingConnectionPool.from_url(
         settings.redis_url.get_secret_value(),
         max_connections=MAX_CONNECTIONS,
@@ -32,5 +34,6 @@ def connect_redis(settings: ServiceSettings) -> Redis:
         health_check_interval=15,
         client_name=settings.service_name,
         retry=Retry(ConstantBackoff(0.05), 1, supported_errors=(RedisConnectionError,)),
+        **tls,
     )
     return Redis.from_pool(pool)

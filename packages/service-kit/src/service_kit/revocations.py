@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -17,6 +18,7 @@ from service_kit.logs import get_logger
 from service_kit.problems import Problem
 
 MIRROR_KEY = "session:revoked"
+_Values = list[bytes | str | None]
 _log = get_logger(__name__)
 
 
@@ -30,22 +32,52 @@ class MirrorIncomplete(Exception):
 
 
 class RevocationMirror:
-    """Reads the mirror, and writes it where the sessions are kept. `seconds` is how long an entry has to live."""
+    """Reads the mirror, and writes it where the sessions are kept. `seconds` is how long an entry has to live.
+
+    Every request asks, so questions that come while an answer is awaited go together with the next one. None is
+    answered by what was read before it came.
+    """
 
     def __init__(self, redis: Redis, seconds: int = 0) -> None:
         self._redis = redis
         self._seconds = seconds
+        self._gathered: list[str] | None = None
+        self._asking: asyncio.Task[_Values] | None = None
 
     async def is_revoked(self, principal: Principal) -> bool:
         """Whether the session of a token was ended. Raises MirrorIncomplete, RedisError."""
         if principal.family_id is None:
             return False
-        complete, revoked = await self._redis.mget(MIRROR_KEY, family_key(principal.family_id))
+        complete, revoked = await self._look_up(family_key(principal.family_id))
         if revoked is not None:
             return True
         if complete is None:
             raise MirrorIncomplete("the mirror of ended sessions is being refilled")
         return False
+
+    async def _look_up(self, key: str) -> tuple[bytes | str | None, bytes | str | None]:
+        if self._gathered is None or self._asking is None:
+            self._gathered = []
+            self._asking = asyncio.create_task(self._ask(self._gathered, self._asking))
+        self._gathered.append(key)
+        place = len(self._gathered)
+        # Who is cancelled leaves the others their answer.
+        found = await asyncio.shield(self._asking)
+        return found[0], found[place]
+
+    async def _ask(self, keys: list[str], before: asyncio.Task[_Values] | None) -> _Values:
+        if before is not None and not before.done():
+            await asyncio.wait([before])
+        self._gathered = None
+        found: _Values = await self._redis.mget(MIRROR_KEY, *keys)
+        return found
+
+    async def ended_among(self, family_ids: Sequence[UUID]) -> set[UUID]:
+        """Those of these sessions that were ended, in one round trip. Raises MirrorIncomplete, RedisError."""
+        complete, *ended = await self._redis.mget(MIRROR_KEY, *(family_key(one) for one in family_ids))
+        if complete is None:
+            raise MirrorIncomplete("the mirror of ended sessions is being refilled")
+        return {one for one, mark in zip(family_ids, ended, strict=True) if mark is not None}
 
     async def add(self, family_id: UUID) -> None:
         """Note that a session was ended. Raises RedisError."""

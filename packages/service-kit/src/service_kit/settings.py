@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -48,6 +49,12 @@ class ServiceSettings(BaseSettings):
     )
     app_host: str = Field(default="127.0.0.1", description="address to listen on", examples=["0.0.0.0"])  # noqa: S104 - for containers
     app_port: int = Field(ge=1, le=65535, description="port to listen on", examples=[8000])
+    dapr_runtime_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="host of the own sidecar",
+        examples=["task-api-dapr"],
+    )
     dapr_http_port: int = Field(
         default=3500, ge=1, le=65535, description="port of the own sidecar's HTTP API", examples=[3500]
     )
@@ -63,6 +70,14 @@ class ServiceSettings(BaseSettings):
     )
     redis_url: SecretStr = Field(
         description="address of Redis", examples=["redis://:password@127.0.0.1:6379/0"]
+    )
+    redis_ca: str | None = Field(
+        default=None,
+        description=(
+            "certificates, as PEM blocks, of the authority by which Redis' own is verified; unset, those of the "
+            "operating system"
+        ),
+        examples=["-----BEGIN CERTIFICATE----- …"],
     )
     jwt_issuer: str = Field(
         default="taskstream", min_length=1, description="issuer of access tokens", examples=["taskstream"]
@@ -87,6 +102,39 @@ class ServiceSettings(BaseSettings):
         le=0.5,
         description="seconds after which a dependency's health check is given up",
         examples=[0.5],
+    )
+    request_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        le=600,
+        description=(
+            "seconds after which a request is given up. A streamed answer has as long for each of its parts"
+        ),
+        examples=[60],
+    )
+    requests_at_once: int = Field(
+        default=16,
+        ge=1,
+        le=100_000,
+        description=(
+            "requests of people that one process works on at the same time. Four times as many may wait for their "
+            "turn; who would wait too long gets 503"
+        ),
+        examples=[16],
+    )
+    max_url_bytes: int = Field(
+        default=8 * 1024,
+        ge=1024,
+        le=60 * 1024,
+        description="bytes that the address of a request may have, its query included",
+        examples=[8192],
+    )
+    max_header_bytes: int = Field(
+        default=16 * 1024,
+        ge=4 * 1024,
+        le=1024 * 1024,
+        description="bytes that the headers of a request may have, all together",
+        examples=[16384],
     )
     cors_allowed_origins: CommaSeparated = Field(
         default=(),
@@ -132,6 +180,22 @@ class ServiceSettings(BaseSettings):
         check_url(value, schemes=("redis", "rediss", "unix"))
         return value
 
+    @field_validator("redis_ca", mode="after")
+    @classmethod
+    def _redis_authority(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                ssl.create_default_context(cadata=value)
+            except (ssl.SSLError, TypeError):
+                raise ValueError("it holds no certificate as a PEM block") from None
+        return value
+
+    @model_validator(mode="after")
+    def _redis_verified_as_asked(self) -> Self:
+        if self.redis_ca is not None and not self.redis_url.get_secret_value().startswith("rediss://"):
+            raise ValueError("without TLS nothing is verified by REDIS_CA: give REDIS_URL as rediss://…")
+        return self
+
     @field_validator("otel_exporter_otlp_endpoint", mode="after")
     @classmethod
     def _collector_address(cls, value: str | None) -> str | None:
@@ -153,6 +217,9 @@ def check_url(value: SecretStr, *, schemes: tuple[str, ...]) -> None:
     if not host and not (parts.scheme == "unix" and parts.path):
         raise ValueError("it names no host")
 
+
+_SHOWN_MAX = 200
+"""Characters of a value that a sentence repeats; certificates are longer and say nothing to a reader."""
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
@@ -182,7 +249,8 @@ def _sentences(cls: type[BaseSettings], error: ValidationError) -> list[str]:
         if problem["type"] == "missing":
             text = f"{name} is not set: give {_what(info)}."
         else:
-            shown = "" if _is_secret(info) else f" (it is {str(problem['input'])!r})"
+            given = str(problem["input"])
+            shown = "" if _is_secret(info) or len(given) > _SHOWN_MAX else f" (it is {given!r})"
             text = f"{name} is not valid: {_plain(problem['msg'])}{shown}; give {_what(info)}."
         sentences.setdefault(field, text)
     return list(sentences.values())

@@ -11,19 +11,20 @@ without it; a create is a write with the ETag "0". A time to live survives an ov
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import quote
 
-import httpx
 import orjson
 
 from service_kit.metrics import STATE_CONFLICTS
-from service_kit.sidecar import Sidecar, SidecarUnavailable
+from service_kit.sidecar import Answer, Sidecar, SidecarUnavailable
 
 NO_EXPIRY = -1
-_NEW_DOCUMENT = "0"
+NEW_DOCUMENT = "0"
+"""The ETag of a write that makes a document: refused when there is one."""
 
 
 class StateWriteFailed(Exception):
@@ -44,6 +45,16 @@ class Stored:
 
     value: dict[str, Any]
     etag: str
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """A document to be written over the one that has `etag`, or as a new one with NEW_DOCUMENT."""
+
+    key: str
+    value: Mapping[str, Any]
+    etag: str
+    ttl_seconds: int = NO_EXPIRY
 
 
 class DocumentStore(Protocol):
@@ -67,6 +78,10 @@ class DocumentStore(Protocol):
         """Write over the document that has `etag`; StateConflict when it has another."""
         ...
 
+    async def replace_many(self, documents: Sequence[Replacement]) -> None:
+        """Write each like `replace`. Raises StateWriteFailed when one was not written; any of the others may be."""
+        ...
+
     async def delete(self, key: str, etag: str) -> None:
         """Remove the document that has `etag`; StateConflict when it has another."""
         ...
@@ -82,7 +97,7 @@ class StateStore:
     async def get(self, key: str) -> Stored | None:
         """The document with its ETag, or None when there is none. Raises StateUnavailable."""
         answer = await self._request("state_get", "GET", self._key_path(key))
-        if answer.status_code == httpx.codes.NO_CONTENT or not answer.content:
+        if answer.status_code == HTTPStatus.NO_CONTENT or not answer.content:
             return None
         _require_success(answer)
         return Stored(_document(answer.content), answer.headers["etag"])
@@ -106,7 +121,7 @@ class StateStore:
 
     async def create(self, key: str, value: Mapping[str, Any], ttl_seconds: int = NO_EXPIRY) -> None:
         """Write a document that does not exist yet. Raises StateConflict when it does, StateUnavailable."""
-        await self._write(key, value, _NEW_DOCUMENT, ttl_seconds)
+        await self._write(key, value, NEW_DOCUMENT, ttl_seconds)
 
     async def replace(
         self, key: str, value: Mapping[str, Any], etag: str, ttl_seconds: int = NO_EXPIRY
@@ -124,14 +139,17 @@ class StateStore:
         )
         _require_written(key, answer)
 
+    async def replace_many(self, documents: Sequence[Replacement]) -> None:
+        """Write each like `replace`, in one request that is not atomic: read them all again after a failure.
+
+        Raises StateConflict or StateUnavailable when one was not written, or nobody knows.
+        """
+        if documents:
+            answer = await self._request("state_write", "POST", self._path, list(map(_guarded, documents)))
+            _require_written(f"{len(documents)} documents", answer)
+
     async def _write(self, key: str, value: Mapping[str, Any], etag: str, ttl_seconds: int) -> None:
-        document = {
-            "key": key,
-            "value": value,
-            "etag": etag,
-            "options": {"concurrency": "first-write"},
-            "metadata": {"ttlInSeconds": str(ttl_seconds)},
-        }
+        document = _guarded(Replacement(key, value, etag, ttl_seconds))
         _require_written(key, await self._request("state_write", "POST", self._path, [document]))
 
     async def _request(
@@ -141,7 +159,7 @@ class StateStore:
         path: str,
         body: object = None,
         headers: Mapping[str, str] | None = None,
-    ) -> httpx.Response:
+    ) -> Answer:
         try:
             return await self._sidecar.request(
                 operation,
@@ -160,14 +178,24 @@ class StateStore:
         return f"{self._path}/{quote(key, safe='')}"
 
 
-def _require_written(key: str, answer: httpx.Response) -> None:
-    if answer.status_code == httpx.codes.CONFLICT:
+def _guarded(document: Replacement) -> dict[str, Any]:
+    return {
+        "key": document.key,
+        "value": document.value,
+        "etag": document.etag,
+        "options": {"concurrency": "first-write"},
+        "metadata": {"ttlInSeconds": str(document.ttl_seconds)},
+    }
+
+
+def _require_written(key: str, answer: Answer) -> None:
+    if answer.status_code == HTTPStatus.CONFLICT:
         STATE_CONFLICTS.inc()
         raise StateConflict(f"{key}: {answer.text[:300]}")
     _require_success(answer)
 
 
-def _require_success(answer: httpx.Response) -> None:
+def _require_success(answer: Answer) -> None:
     if not answer.is_success:
         raise StateUnavailable(f"{answer.status_code} {answer.text[:300]}")
 

@@ -25,6 +25,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from event_contracts.origin import Origin
 from service_kit.settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 FLUSH_MILLISECONDS = 3_000
 """How long a shutdown waits for the collector to take the last spans."""
+
+_TRACEPARENT_LENGTH = 55
 
 _propagator = TraceContextTextMapPropagator()
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -151,11 +154,39 @@ def continue_trace(traceparent: str | None, tracestate: str | None, name: str) -
         yield started
 
 
+def carry_on(traceparent: str, name: str) -> str | None:
+    """The `traceparent` of an event that belongs to another trace than the current one: that of a producer's span
+    `name`, a child of `traceparent`."""
+    if _spans.tracer is None and len(traceparent) == _TRACEPARENT_LENGTH:
+        return f"{traceparent[:36]}{_random_id(64):016x}{traceparent[52:]}"  # only the parent's id is another one
+    with span(name, kind=SpanKind.PRODUCER, traceparent=traceparent):
+        return current_traceparent()
+
+
+@contextmanager
+def asking(name: str) -> Iterator[Span]:
+    """Run the body inside a span for what is asked of another system, which does not know of traces."""
+    with span(name, kind=SpanKind.CLIENT) as started:
+        yield started
+
+
+def present_origin() -> Origin:
+    """What is to be kept with something that is done later for the call of now."""
+    return Origin(current_traceparent(), correlation_id())
+
+
 def _remote_context(traceparent: str, tracestate: str | None) -> otel_context.Context:
     carrier = {"traceparent": traceparent}
     if tracestate:
         carrier["tracestate"] = tracestate
     return _propagator.extract(carrier, context=otel_context.Context())
+
+
+def link_to(traceparent: str | None) -> None:
+    """Note on the current span that another trace has to do with it too; nothing where there is none to be read."""
+    other = trace.get_current_span(_remote_context(traceparent or "", None)).get_span_context()
+    if other.is_valid:
+        trace.get_current_span().add_link(other)
 
 
 def current_traceparent() -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,8 +20,10 @@ from service_kit.due_index import (
     to_instant,
     to_score,
 )
-from service_kit.sidecar import BulkResult, Outgoing, Sidecar, SidecarUnavailable
-from service_kit.state_store import NO_EXPIRY, StateConflict, StateWriteFailed, Stored
+from service_kit.settings import ServiceSettings
+from service_kit.sidecar import Answer, BulkResult, Outgoing, Sidecar, SidecarUnavailable
+from service_kit.sidecar_auth import TOKEN_HEADER
+from service_kit.state_store import NO_EXPIRY, Replacement, StateConflict, StateWriteFailed, Stored
 
 
 class ManualClock:
@@ -105,6 +107,10 @@ class InMemoryStateStore:
         """Write over the document that has `etag`; StateConflict when it has another."""
         self._carry_out(lambda: self._write(key, value, etag, ttl_seconds))
 
+    async def replace_many(self, documents: Sequence[Replacement]) -> None:
+        """Write each that still has its ETag; StateConflict afterwards when one had another."""
+        self._carry_out(lambda: self._write_many(documents))
+
     async def delete(self, key: str, etag: str) -> None:
         """Remove the document that has `etag`; StateConflict when it has another."""
         self._carry_out(lambda: self._delete(key, etag))
@@ -117,6 +123,16 @@ class InMemoryStateStore:
         if failure[1]:
             change()
         raise failure[0]
+
+    def _write_many(self, documents: Sequence[Replacement]) -> None:
+        conflicts: list[StateConflict] = []
+        for one in documents:
+            try:
+                self._write(one.key, one.value, one.etag, one.ttl_seconds)
+            except StateConflict as conflict:
+                conflicts.append(conflict)
+        if conflicts:
+            raise conflicts[0]
 
     def _write(self, key: str, value: Mapping[str, Any], etag: str, ttl_seconds: int) -> None:
         found = self._find(key)
@@ -175,7 +191,7 @@ class RecordingSidecar(Sidecar):
         self.invocations: list[tuple[str, str, str]] = []
         self.unavailable = False
         self.refuse: set[str] = set()
-        self._answers: dict[tuple[str, str], Callable[..., httpx.Response]] = {}
+        self._answers: dict[tuple[str, str], Callable[..., Answer]] = {}
         self._failures: list[tuple[Exception, bool]] = []
 
     def events(self, topic: str) -> list[dict[str, Any]]:
@@ -192,8 +208,8 @@ class RecordingSidecar(Sidecar):
         """Answer every invocation of `path` (without query) at `app_id` like this."""
         body = orjson.dumps(json, default=str) if content is None else content
 
-        def answer() -> httpx.Response:
-            return httpx.Response(status, content=body, headers={"content-type": "application/json"})
+        def answer() -> Answer:
+            return Answer(status, body, {"content-type": "application/json"})
 
         self._answers[app_id, "/" + path.lstrip("/")] = answer
 
@@ -227,12 +243,12 @@ class RecordingSidecar(Sidecar):
         params: Mapping[str, str | int] | None = None,
         json: Any = None,
         timeout: float = 2.0,  # noqa: ASYNC109 - the signature of the real one
-    ) -> httpx.Response:
+    ) -> Answer:
         """Give the answer of `on_invoke`, else a 404."""
         self._require_available()
         self.invocations.append((app_id, method, "/" + path.lstrip("/")))
         found = self._answers.get((app_id, "/" + path.lstrip("/")))
-        return httpx.Response(404, json={"error_code": "not_found"}) if found is None else found()
+        return Answer(404, b'{"error_code":"not_found"}') if found is None else found()
 
     async def check(self) -> None:
         """Raise SidecarUnavailable when it is set so."""
@@ -246,13 +262,27 @@ class RecordingSidecar(Sidecar):
     async def aclose(self) -> None:
         """Nothing to close."""
 
-    async def request(self, operation: str, method: str, path: str, **_: Any) -> httpx.Response:
+    async def request(self, operation: str, method: str, path: str, **_: Any) -> Answer:
         """Refuse: what goes past the methods above has no fake."""
         raise AssertionError(f"{operation} has no fake: {method} {path}")
 
     def _require_available(self) -> None:
         if self.unavailable:
             raise SidecarUnavailable("unavailable by the test's wish")
+
+
+class AnsweringSidecar(Sidecar):
+    """A sidecar that answers each request with what `answer` gives for it, or raises what that raises."""
+
+    def __init__(self, settings: ServiceSettings, answer: Callable[[httpx.Request], Answer]) -> None:
+        super().__init__(settings)
+        self._answer = answer
+
+    async def _send(
+        self, method: str, target: str, content: bytes | None, headers: Mapping[str, str], seconds: float
+    ) -> Answer:
+        sent = dict(headers) | {TOKEN_HEADER: self._token}
+        return self._answer(httpx.Request(method, self._address + target, content=content, headers=sent))
 
 
 class InMemoryDueIndex:
@@ -265,6 +295,11 @@ class InMemoryDueIndex:
         self._shards: list[dict[str, int]] = [{} for _ in range(shards)]
         self._lease_ms = lease // timedelta(milliseconds=1)
 
+    def flush(self) -> None:
+        """Lose everything, as Redis at a FLUSHALL."""
+        for shard in self._shards:
+            shard.clear()
+
     async def add(self, members: Mapping[str, datetime], shard_of: ShardOf | None = None) -> int:
         """Note when each member is due; how many were new."""
         added = 0
@@ -275,6 +310,13 @@ class InMemoryDueIndex:
                 self._shards[shard][member] = to_score(due_at)
                 added += 1
         return added
+
+    async def missing(self, members: Collection[str]) -> set[str]:
+        """Those of `members` that are not there."""
+        count = len(self._shards)
+        return {
+            member for member in members if member not in self._shards[shard_by_first_part(member, count)]
+        }
 
     async def claim(self, limit: int = 200) -> Claim:
         """Take at most `limit` of what is due, the earliest of each shard first."""
@@ -290,9 +332,13 @@ class InMemoryDueIndex:
             self._shards[lease.shard][lease.member] = lease.score_ms
         return Claim(to_instant(now), leases)
 
+    def holds(self, lease: Lease) -> bool:
+        """Whether the lease is still its own."""
+        return self._shards[lease.shard].get(lease.member) == lease.score_ms
+
     async def ack(self, lease: Lease) -> bool:
         """Remove what is done, while the lease is ours."""
-        if self._shards[lease.shard].get(lease.member) != lease.score_ms:
+        if not self.holds(lease):
             return False
         del self._shards[lease.shard][lease.member]
         return True
@@ -303,7 +349,7 @@ class InMemoryDueIndex:
 
     async def release(self, lease: Lease, until: datetime) -> bool:
         """Give the member back, while the lease is ours."""
-        if self._shards[lease.shard].get(lease.member) != lease.score_ms:
+        if not self.holds(lease):
             return False
         self._shards[lease.shard][lease.member] = to_score(until)
         return True

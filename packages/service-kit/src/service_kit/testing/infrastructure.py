@@ -14,6 +14,7 @@ Nothing is started before a test asks for it.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -21,6 +22,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
+import asyncpg  # type: ignore[import-untyped, unused-ignore]
 import pytest
 import pytest_asyncio
 import structlog
@@ -129,7 +131,6 @@ FreshDatabase = Callable[[], Awaitable[str]]
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def fresh_database(infrastructure: Infrastructure) -> AsyncIterator[FreshDatabase]:
     """Make databases: each `await fresh_database()` gives the URL of a new one. All are dropped at the end."""
-    import asyncpg  # type: ignore[import-untyped, unused-ignore]
 
     server_url = infrastructure.postgres_url
     names: list[str] = []
@@ -148,8 +149,18 @@ async def fresh_database(infrastructure: Infrastructure) -> AsyncIterator[FreshD
         names.append(name)
         return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
 
+    async def drop(name: str) -> None:
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    return await run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+                except asyncpg.InsufficientPrivilegeError:
+                    # Autovacuum is at work in it, which is not ours to end: it will have ended by itself.
+                    await asyncio.sleep(0.2)
+
     yield create
-    await run(*(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)' for name in names))
+    for name in names:
+        await drop(name)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -9,8 +9,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def eventually(condition: Callable[[], Awaitable[T]], seconds: float = 10, every: float = 0.02) -> T:
-    """Ask `condition` until it answers something true, and give that. Raises TimeoutError after `seconds`."""
+async def eventually(condition: Callable[[], Awaitable[T]], seconds: float = 60, every: float = 0.02) -> T:
+    """Ask `condition` until it answers something true, and give that. Raises TimeoutError after `seconds`.
+
+    The limit is for what never happens; how fast something is belongs into bench/.
+    """
     async with asyncio.timeout(seconds):
         # It happens in another process: no event of ours tells of it.
         while not (answer := await condition()):  # noqa: ASYNC110
