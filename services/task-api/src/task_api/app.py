@@ -24,15 +24,21 @@ from service_kit.sidecar import Sidecar, SidecarUnavailable
 from task_api.adapters.argon2_passwords import Argon2Passwords
 from task_api.adapters.dapr_publisher import DaprPublisher
 from task_api.adapters.ed25519_tokens import SigningKeys, read_private_keys
+from task_api.adapters.fernet_seal import Seal, read_encryption_keys
 from task_api.adapters.postgres.accounts import PostgresAccounts
 from task_api.adapters.postgres.activity import PostgresLedger
 from task_api.adapters.postgres.api_keys import PostgresApiKeys
 from task_api.adapters.postgres.audit_log import PostgresAudit
+from task_api.adapters.postgres.calendar_feed import PostgresCalendarFeed
+from task_api.adapters.postgres.contacts import PostgresContacts
 from task_api.adapters.postgres.database import PostgresDatabase, connect
 from task_api.adapters.postgres.erasures import PostgresErasures
 from task_api.adapters.postgres.export import PostgresExport
 from task_api.adapters.postgres.housekeeping import Housekeeping
+from task_api.adapters.postgres.lockdown import PostgresStop
 from task_api.adapters.postgres.outbox import PostgresOutbox, relay_engine
+from task_api.adapters.postgres.pool_metrics import watch_pool
+from task_api.adapters.postgres.preferences import PostgresPreferences
 from task_api.adapters.postgres.snapshots import PostgresSnapshots
 from task_api.adapters.postgres.successors import PostgresSuccession
 from task_api.adapters.postgres.task_reader import PostgresTaskReader
@@ -41,24 +47,32 @@ from task_api.application.account_ports import Passwords
 from task_api.application.administration import Administration
 from task_api.application.api_keys import ApiKeys
 from task_api.application.audit import Audit
+from task_api.application.calendar_feed import CalendarFeeds
 from task_api.application.erase_account import EraseAccount
+from task_api.application.lockdown import Lockdown
 from task_api.application.ports import Means
+from task_api.application.preferences import NotificationPreferences
 from task_api.application.profile import change_account
 from task_api.application.relay_outbox import OutboxRelay
 from task_api.application.sessions import Sessions
 from task_api.domain.account import Account
 from task_api.domain.errors import AccountNotFound
 from task_api.entrypoints.events import Consumers, install_events
+from task_api.entrypoints.http import imports
 from task_api.entrypoints.http.admin import admin_routes
 from task_api.entrypoints.http.aliases import Aliases
 from task_api.entrypoints.http.api_keys import api_key_routes
 from task_api.entrypoints.http.auth import auth_routes
+from task_api.entrypoints.http.calendar import calendar_routes
+from task_api.entrypoints.http.closed import Closed
 from task_api.entrypoints.http.cursors import Cursors
+from task_api.entrypoints.http.documented import install_document
 from task_api.entrypoints.http.gate import Gate
 from task_api.entrypoints.http.ledgers import ledger_routes
 from task_api.entrypoints.http.limits import AddressLimits, Limits
 from task_api.entrypoints.http.overview import overview_routes
 from task_api.entrypoints.http.people_data import people_data_routes
+from task_api.entrypoints.http.preferences import preference_routes
 from task_api.entrypoints.http.problems import install_domain_problems
 from task_api.entrypoints.http.series import series_routes
 from task_api.entrypoints.http.task_bulk import task_bulk_routes
@@ -69,11 +83,12 @@ from task_api.entrypoints.http.task_undo import task_undo_routes
 from task_api.entrypoints.http.task_writing import task_writing_routes
 from task_api.entrypoints.http.undo_tokens import UndoTokens
 from task_api.entrypoints.http.users import user_routes
-from task_api.entrypoints.internal import install_internal
+from task_api.entrypoints.internal import ForSiblings, install_internal
 from task_api.settings import Settings
 
 ERASURE_INTERVAL = timedelta(seconds=5)
 HOUSEKEEPING_INTERVAL = timedelta(minutes=10)
+LOCKDOWN_INTERVAL = timedelta(seconds=1)
 REFILL_INTERVAL = timedelta(seconds=1)
 """How soon a wiped Redis knows again which sessions were ended; until then the siblings let nobody in."""
 RELAY_INTERVAL = timedelta(milliseconds=100)
@@ -100,13 +115,28 @@ def build(
     opened = AsyncExitStack()
     url = settings.database_url.get_secret_value()
     engine = engine or _closing(
-        opened, connect(url, pool_size=settings.database_pool_size), AsyncEngine.dispose
+        opened,
+        connect(url, pool_size=settings.database_pool_size, authority=settings.database_ca),
+        AsyncEngine.dispose,
     )
+    watch_pool(engine, "requests")
     redis = redis or _closing(opened, connect_redis(settings), Redis.aclose)
     sidecar = sidecar or _closing(opened, Sidecar(settings), Sidecar.aclose)
-    relay = _relay(opened, url, sidecar)
-    loops = [relay]
-
+    relay = _relay(opened, relay_engine(url, settings.database_ca), sidecar)
+    clock = clock or choose_clock(settings, redis)
+    if passwords is None:
+        passwords = Argon2Passwords(settings.password_workers)
+        opened.callback(passwords.close)
+    entry = _Entry(settings, engine, redis)
+    lockdown = Lockdown(PostgresStop(engine), entry.gate.forget_keys)
+    erase = EraseAccount(PostgresErasures(engine), passwords, entry.revoked, clock.now, relay.wake)
+    loops = [
+        relay,
+        Loop("lockdown", lockdown.look, LOCKDOWN_INTERVAL),
+        Loop("revocations", entry.revoked.refill, REFILL_INTERVAL),
+        Loop("housekeeping", _housekeeping(settings, engine, clock).sweep, HOUSEKEEPING_INTERVAL),
+        Loop("erasures", erase.work, ERASURE_INTERVAL),
+    ]
     app = FastAPI(
         title="Taskstream task API",
         version=settings.service_version,
@@ -114,36 +144,21 @@ def build(
         lifespan=_lifespan(opened, loops),
     )
     app.add_middleware(Aliases)
-    limiter = RateLimiter(redis) if settings.rate_limits_enabled else None
-    if limiter is not None:
-        app.add_middleware(AddressLimits, limiter=limiter, limits=_limits(settings))
-    install_http(app, settings)
+    app.add_middleware(Closed, lockdown=lockdown)
+    if entry.limiter is not None:
+        app.add_middleware(AddressLimits, limiter=entry.limiter, limits=_limits(settings))
+    install_http(app, settings, larger_bodies={imports.PATH: imports.MAX_BYTES})
     install_domain_problems(app)
     dependencies = _dependencies(PostgresDatabase(engine), redis, sidecar, settings.pubsub_name)
     install_health(app, settings, dependencies, sidecar)
-    clock = clock or choose_clock(settings, redis)
-    if passwords is None:
-        passwords = Argon2Passwords(settings.password_workers)
-        opened.callback(passwords.close)
-    keys = SigningKeys(
-        read_private_keys(settings.jwt_private_keys.get_secret_value()),
-        issuer=settings.jwt_issuer,
-        audience=settings.jwt_audience,
-    )
-    accounts = PostgresAccounts(engine)
-    revoked = RedisRevokedSessions(redis, accounts, keys.lifetime_seconds)
-    loops += [
-        Loop("revocations", revoked.refill, REFILL_INTERVAL),
-        Loop("housekeeping", _housekeeping(settings, engine, clock).sweep, HOUSEKEEPING_INTERVAL),
-    ]
-    entry = _Entry(settings, engine, keys, accounts, revoked, limiter)
-    erase = EraseAccount(PostgresErasures(engine), passwords, revoked, clock.now, relay.wake)
-    loops.append(Loop("erasures", erase.work, ERASURE_INTERVAL))
-    _install_accounts(app, entry, passwords, erase, clock, relay)
-    _install_tasks(app, entry, clock, relay)
+    # Routes are tried in this order, so what is called most comes first.
+    stores = _Stores(entry, clock, relay)
+    _install_tasks(app, entry, stores, clock)
+    _install_accounts(app, entry, stores, passwords, erase, clock, relay)
     consumers = Consumers(PostgresLedger(engine), PostgresSuccession(engine), clock.now, relay.wake)
     install_events(app, settings, consumers)
-    install_internal(app, settings, PostgresSnapshots(engine))
+    install_internal(app, settings, _for_siblings(entry, stores))
+    install_document(app)
     return app
 
 
@@ -152,8 +167,9 @@ def _closing(opened: AsyncExitStack, made: Any, close: Callable[[Any], Any]) -> 
     return made
 
 
-def _relay(opened: AsyncExitStack, url: str, sidecar: Sidecar) -> Loop:
-    outbox = PostgresOutbox(_closing(opened, relay_engine(url), AsyncEngine.dispose))
+def _relay(opened: AsyncExitStack, engine: AsyncEngine, sidecar: Sidecar) -> Loop:
+    watch_pool(_closing(opened, engine, AsyncEngine.dispose), "relay")
+    outbox = PostgresOutbox(engine)
     topics = [topic.name for topic in produced_by(TASK_API)]
     return Loop("outbox-relay", OutboxRelay(outbox, DaprPublisher(sidecar), topics).drain, RELAY_INTERVAL)
 
@@ -185,32 +201,46 @@ def _lifespan(opened: AsyncExitStack, loops: Sequence[Loop]) -> Callable[[FastAP
 class _Entry:
     """How people get in, and what is signed for them."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        engine: AsyncEngine,
-        keys: SigningKeys,
-        accounts: PostgresAccounts,
-        revoked: RedisRevokedSessions,
-        limiter: RateLimiter | None,
-    ) -> None:
+    def __init__(self, settings: Settings, engine: AsyncEngine, redis: Redis) -> None:
         # Tokens live by the machine's clock, which is the one that verifies them, even where a test moves the other.
         self.now = SystemClock().now
         self.settings = settings
         self.engine = engine
-        self.keys = keys
-        self.accounts = accounts
-        self.revoked = revoked
-        self.api_keys = ApiKeys(PostgresApiKeys(engine), self.now)
-        verifier = TokenVerifier(settings, StaticKeys(keys.public_keys), revoked=revoked.is_revoked)
-        self.gate = Gate(verifier, self.api_keys, limiter, settings.rate_limit_user)
-        self.callers = self.gate.callers()
+        self.keys = SigningKeys(
+            read_private_keys(settings.jwt_private_keys.get_secret_value()),
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+        )
+        self.accounts = PostgresAccounts(engine)
+        self.revoked = RedisRevokedSessions(redis, self.accounts, self.keys.lifetime_seconds)
+        self.limiter = RateLimiter(redis) if settings.rate_limits_enabled else None
+        self.seal = Seal(read_encryption_keys(settings.encryption_keys.get_secret_value()))
         self.audit = Audit(PostgresAudit(engine), self.now)
-        self.cursors = Cursors(keys.derived_secrets("cursors"))
+        self.api_keys = ApiKeys(PostgresApiKeys(engine), self.now)
+        verifier = TokenVerifier(settings, StaticKeys(self.keys.public_keys), revoked=self.revoked.is_revoked)
+        self.gate = Gate(verifier, self.api_keys, self.limiter, settings.rate_limit_user, self.audit)
+        self.callers = self.gate.callers()
+        self.cursors = Cursors(self.keys.derived_secrets("cursors"))
+
+
+class _Stores:
+    """Where tasks and preferences are read and written, by people and by siblings alike."""
+
+    def __init__(self, entry: _Entry, clock: Clock, relay: Loop) -> None:
+        self.means = Means(PostgresDatabase(entry.engine), clock.now, relay.wake)
+        self.reader = PostgresTaskReader(entry.engine)
+        self.preferences = PostgresPreferences(entry.engine, entry.seal)
+        self.undo = UndoTokens(entry.keys.derived_secrets("undo"))
 
 
 def _install_accounts(
-    app: FastAPI, entry: _Entry, passwords: Passwords, erase: EraseAccount, clock: Clock, relay: Loop
+    app: FastAPI,
+    entry: _Entry,
+    stores: _Stores,
+    passwords: Passwords,
+    erase: EraseAccount,
+    clock: Clock,
+    relay: Loop,
 ) -> None:
     accounts, callers, audit = entry.accounts, entry.callers, entry.audit
     sessions = Sessions(accounts, passwords, entry.keys, entry.revoked, entry.now)
@@ -229,28 +259,44 @@ def _install_accounts(
         auth_routes(sessions, callers.session, entry.keys.jwks(), audit, registration_open=is_open)
     )
     app.include_router(user_routes(callers.session, read_account, change, audit))
-    export = PostgresExport(entry.engine)
+    export = PostgresExport(entry.engine, entry.seal)
     app.include_router(people_data_routes(callers, export, erase, audit, entry.now))
     app.include_router(api_key_routes(callers, entry.api_keys, audit, entry.gate.forget_keys))
+    preferences = NotificationPreferences(stores.preferences, clock.now)
+    app.include_router(preference_routes(callers, preferences, audit))
+    feeds = CalendarFeeds(PostgresCalendarFeed(entry.engine), clock.now)
+    app.include_router(calendar_routes(callers, feeds, audit))
     administration = Administration(accounts, entry.revoked, entry.now)
-    reader = PostgresTaskReader(entry.engine)
-    app.include_router(admin_routes(callers, administration, reader, audit, entry.cursors))
+    forget_keys = entry.gate.forget_keys
+    app.include_router(
+        admin_routes(callers, administration, stores.reader, audit, entry.cursors, forget_keys)
+    )
 
 
-def _install_tasks(app: FastAPI, entry: _Entry, clock: Clock, relay: Loop) -> None:
+def _install_tasks(app: FastAPI, entry: _Entry, stores: _Stores, clock: Clock) -> None:
     callers, cursors = entry.callers, entry.cursors
-    undo = UndoTokens(entry.keys.derived_secrets("undo"))
-    means = Means(PostgresDatabase(entry.engine), clock.now, relay.wake)
-    reader = PostgresTaskReader(entry.engine)
-    app.include_router(overview_routes(callers, means, reader, undo))
-    app.include_router(task_bulk_routes(callers, means, undo))
-    app.include_router(task_writing_routes(callers, means, undo))
-    app.include_router(series_routes(callers, means))
-    app.include_router(task_undo_routes(callers, means, undo))
+    means, reader, undo = stores.means, stores.reader, stores.undo
     app.include_router(task_reading_routes(callers, reader, cursors, clock.now))
+    app.include_router(task_writing_routes(callers, means, undo))
+    # Before /{task_id}/complete, which would take /bulk/complete for a task's.
+    app.include_router(task_bulk_routes(callers, means, undo))
     app.include_router(task_closing_routes(callers, means, reader, undo))
     app.include_router(task_reminder_routes(callers, means, undo))
     app.include_router(ledger_routes(callers.read, reader, cursors))
+    app.include_router(imports.import_routes(callers, means))
+    app.include_router(overview_routes(callers, means, reader, undo))
+    app.include_router(series_routes(callers, means, undo))
+    app.include_router(task_undo_routes(callers, means, undo))
+
+
+def _for_siblings(entry: _Entry, stores: _Stores) -> ForSiblings:
+    return ForSiblings(
+        PostgresSnapshots(entry.engine),
+        PostgresContacts(entry.engine, entry.seal),
+        stores.preferences,
+        stores.means,
+        stores.undo,
+    )
 
 
 def _dependencies(

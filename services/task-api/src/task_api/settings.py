@@ -2,34 +2,104 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service_kit.settings import ServiceSettings, check_url
 from task_api.adapters.ed25519_tokens import read_private_keys
+from task_api.adapters.fernet_seal import read_encryption_keys
+from task_api.adapters.postgres.tls import MODES, check_agreement, check_authority
 
 _DRIVER = "postgresql+asyncpg"
 _LIBPQ_ONLY = frozenset({"sslmode", "connect_timeout", "application_name", "target_session_attrs"})
+_FILES = frozenset({"sslrootcert", "sslcert", "sslkey", "sslcrl", "sslpassword"})
 
 
 def asyncpg_url(url: str) -> str:
     """Give a PostgreSQL address for asyncpg: `postgres://` and `postgresql://` are meant, `sslmode` becomes `ssl`.
 
-    Other parameters that only libpq knows are left out. Raises ValueError.
+    Other parameters that only libpq knows are left out, files of certificates are refused. Raises ValueError.
     """
     check_url(SecretStr(url), schemes=("postgresql", "postgres", _DRIVER))
     parts = urlsplit(url)
     if parts.path in ("", "/"):
         raise ValueError("it names no database")
     given = parse_qsl(parts.query, keep_blank_values=True)
+    for name, value in given:
+        if name == "sslmode" and value not in MODES:
+            raise ValueError(f"its sslmode is none of {', '.join(MODES)}")
+        if name in _FILES:
+            raise ValueError(f"{name} is not taken from it: the authority is given in DATABASE_CA")
     query = [(name, value) for name, value in given if name not in _LIBPQ_ONLY]
     query += [("ssl", value) for name, value in given if name == "sslmode"]
     return urlunsplit((_DRIVER, parts.netloc, parts.path, urlencode(query), ""))
 
 
-class Settings(ServiceSettings):
+def _checked_keys(value: SecretStr) -> SecretStr:
+    read_encryption_keys(value.get_secret_value())
+    return value
+
+
+EncryptionKeys = Annotated[
+    SecretStr,
+    AfterValidator(_checked_keys),
+    Field(
+        description=(
+            "keys of 32 bytes in base64url, parted by commas, that addresses and secrets of notification channels are "
+            "encrypted with. The first encrypts, all decrypt"
+        ),
+        examples=["made by: openssl rand -base64 32 | tr '+/' '-_'"],
+    ),
+]
+
+
+class DatabaseSettings(BaseSettings):
+    """Where PostgreSQL is: all that `python -m task_api migrate` reads, so that a job needs no other secret."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    database_url: SecretStr = Field(
+        description="address of PostgreSQL",
+        examples=["postgresql://taskstream:password@127.0.0.1:5432/taskstream"],
+    )
+    database_ca: str | None = Field(
+        default=None,
+        description=(
+            "certificates, as PEM blocks, of the authority by which PostgreSQL's own is verified, or system for those "
+            "of the operating system. sslmode in DATABASE_URL says how: require and verify-ca who signed it, "
+            "verify-full its name as well"
+        ),
+        examples=["-----BEGIN CERTIFICATE----- …"],
+    )
+
+    @field_validator("database_url", mode="after")
+    @classmethod
+    def _database_address(cls, value: SecretStr) -> SecretStr:
+        return SecretStr(asyncpg_url(value.get_secret_value()))
+
+    @field_validator("database_ca", mode="after")
+    @classmethod
+    def _authority(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_authority(value)
+        return value
+
+    @model_validator(mode="after")
+    def _verified_as_asked(self) -> Self:
+        check_agreement(self.database_url.get_secret_value(), self.database_ca)
+        return self
+
+
+class EncryptionSettings(DatabaseSettings):
+    """What `python -m task_api renew-encryption` reads."""
+
+    encryption_keys: EncryptionKeys
+
+
+class Settings(ServiceSettings, DatabaseSettings):
     """The settings of task-api."""
 
     service_name: str = Field(
@@ -39,10 +109,6 @@ class Settings(ServiceSettings):
         examples=["task-api"],
     )
     app_port: int = Field(default=8000, ge=1, le=65535, description="port to listen on", examples=[8000])
-    database_url: SecretStr = Field(
-        description="address of PostgreSQL",
-        examples=["postgresql://taskstream:password@127.0.0.1:5432/taskstream"],
-    )
     database_pool_size: int = Field(
         default=10, ge=2, le=200, description="connections to PostgreSQL that requests share", examples=[10]
     )
@@ -53,6 +119,7 @@ class Settings(ServiceSettings):
         ),
         examples=["-----BEGIN PRIVATE KEY-----\\n…\\n-----END PRIVATE KEY-----"],
     )
+    encryption_keys: EncryptionKeys
     password_workers: int = Field(
         default=2,
         ge=1,
@@ -91,29 +158,8 @@ class Settings(ServiceSettings):
         examples=[10],
     )
 
-    @field_validator("database_url", mode="after")
-    @classmethod
-    def _database_address(cls, value: SecretStr) -> SecretStr:
-        return SecretStr(asyncpg_url(value.get_secret_value()))
-
     @field_validator("jwt_private_keys", mode="after")
     @classmethod
     def _signing_keys(cls, value: SecretStr) -> SecretStr:
         read_private_keys(value.get_secret_value())
         return value
-
-
-class MigrationSettings(BaseSettings):
-    """What `python -m task_api migrate` reads: the database's address alone, so that a job needs no other secret."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
-
-    database_url: SecretStr = Field(
-        description="address of PostgreSQL",
-        examples=["postgresql://taskstream:password@127.0.0.1:5432/taskstream"],
-    )
-
-    @field_validator("database_url", mode="after")
-    @classmethod
-    def _database_address(cls, value: SecretStr) -> SecretStr:
-        return SecretStr(asyncpg_url(value.get_secret_value()))

@@ -1,16 +1,23 @@
-"""Passwords as argon2id (RFC 9106), in a few threads of their own: a burst of logins must not starve the rest."""
+"""Passwords as argon2id (RFC 9106), in a few threads of their own: a burst of logins must not starve the rest.
+
+Hashes of bcrypt, from an older system, are verified too; the next login puts an argon2id in their place.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
+import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 _TIME_COST = 2
 _MEMORY_KIB = 19_456
 _PARALLELISM = 1
+_BCRYPT = ("$2a$", "$2b$", "$2y$")
+_BCRYPT_MAX_BYTES = 72
+"""What bcrypt looks at; the libraries that made such hashes cut the rest off."""
 
 
 class Argon2Passwords:
@@ -40,8 +47,10 @@ class Argon2Passwords:
 
     def _verify(self, kept: str, password: str) -> bool:
         try:
+            if kept.startswith(_BCRYPT):
+                return bcrypt.checkpw(password.encode()[:_BCRYPT_MAX_BYTES], kept.encode())
             return self._hasher.verify(kept, password)
-        except (VerificationError, InvalidHashError):
+        except (VerificationError, InvalidHashError, ValueError):
             return False
 
     def close(self) -> None:

@@ -13,6 +13,8 @@ from service_kit.logs import get_logger
 from service_kit.revocations import MirrorIncomplete, RevocationMirror
 from task_api.application.account_ports import AccountStore
 
+_OVERLAP = timedelta(minutes=1)
+"""How far each look reaches behind the last one: more than a statement lasts, and than replicas' clocks differ."""
 _log = get_logger(__name__)
 
 
@@ -23,14 +25,13 @@ class RedisRevokedSessions:
         self._seconds = lifetime_seconds + 2 * LEEWAY_SECONDS
         self._mirror = RevocationMirror(redis, self._seconds)
         self._store = store
-        self._missed = False
+        self._looked: datetime | None = None
 
     async def add(self, family_id: UUID) -> None:
-        """Remember a revoked family; what Redis could not be told is told when it answers again."""
+        """Remember a revoked family at once; what Redis could not be told `refill` tells it."""
         try:
             await self._mirror.add(family_id)
         except RedisError as error:
-            self._missed = True
             _log.warning("revocation_not_mirrored", family_id=str(family_id), error=str(error))
 
     async def is_revoked(self, principal: Principal) -> bool:
@@ -43,11 +44,17 @@ class RedisRevokedSessions:
             return await self._store.is_revoked(principal.family_id)
 
     async def refill(self) -> None:
-        """Fill the mirror after Redis was wiped or begun anew. Raises what the stores raise."""
-        if not self._missed and await self._mirror.is_complete():
-            return
-        since = datetime.now(UTC) - timedelta(seconds=self._seconds)
+        """Mirror what was revoked since the last look; everything when Redis was wiped or begun anew, or this is the
+        first look. PostgreSQL is what is gone by: who revoked may have died before Redis was told. Raises what the
+        stores raise."""
+        began = datetime.now(UTC)
+        complete = await self._mirror.is_complete()
+        since = began - timedelta(seconds=self._seconds)
+        if complete and self._looked is not None:
+            since = max(since, self._looked - _OVERLAP)
         families = await self._store.revoked_since(since)
-        await self._mirror.fill(families)
-        self._missed = False
-        _log.info("revocations_refilled", families=len(families))
+        if families or not complete:
+            await self._mirror.fill(families)
+        self._looked = began
+        if not complete:
+            _log.info("revocations_refilled", families=len(families))

@@ -29,6 +29,14 @@ class Rotated:
     family_id: UUID
 
 
+@dataclass(frozen=True, slots=True)
+class EndedSession:
+    """A family that was just revoked, and whose it was."""
+
+    family_id: UUID
+    user_id: UUID
+
+
 class AccountStore(Protocol):
     """Accounts and their sessions; every method is one transaction."""
 
@@ -40,16 +48,16 @@ class AccountStore(Protocol):
     async def credentials(self, email_key: str) -> tuple[Account, str] | None:
         """Read an account and its password hash."""
 
-    async def open_session(self, user_id: UUID, session: NewSession) -> None:
-        """Insert a family and its first token."""
+    async def open_session(self, user_id: UUID, session: NewSession) -> Account | None:
+        """Insert a family and its first token, and read the account as it is now; None when it is shut or gone."""
 
     async def rotate(
         self, old_hash: bytes, new_hash: bytes, at: datetime, expires_at: datetime
     ) -> Rotated | None:
         """Use up a token and insert its follower; None when it is unknown, used, expired or revoked."""
 
-    async def revoke_reused(self, token_hash: bytes, at: datetime) -> UUID | None:
-        """Revoke the family of a token that was used before, and give its id; None when it was not used."""
+    async def revoke_reused(self, token_hash: bytes, at: datetime) -> EndedSession | None:
+        """Revoke the family of a token that was used before; None when it was not used, or revoked already."""
 
     async def revoke(self, user_id: UUID, family_id: UUID, at: datetime) -> None:
         """Revoke a family of this user."""

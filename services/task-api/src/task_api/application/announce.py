@@ -8,6 +8,7 @@ from event_contracts.series import SeriesSnapshot, SeriesTip
 from event_contracts.tasks import FieldChange, ReminderDefinition, TaskSnapshot
 from event_contracts.values import Actor, ClosedBy, TaskStatus
 from task_api.application.ports import Announcement, Owner, SeriesWrite, Stamp, TaskWrite
+from task_api.domain import series as series_rules
 from task_api.domain.ids import new_id
 from task_api.domain.series import Series
 from task_api.domain.task import Change, Reminder, Task, differences
@@ -25,6 +26,7 @@ def _definition(reminder: Reminder) -> ReminderDefinition:
         set_at=reminder.set_at,
         snoozed_until=reminder.snoozed_until,
         acknowledged_at=reminder.acknowledged_at,
+        scheduled_for=reminder.scheduled_for,
         fired_for=reminder.fired_for,
     )
 
@@ -109,10 +111,10 @@ def _tip(task: Task | None) -> SeriesTip | None:
 
 def _topic(before: Task | None, after: Task) -> str:
     """The topic says what happened to people; consumers act on the snapshot's status, whichever topic brings it."""
-    if before is None or (before.deleted_at is not None and after.deleted_at is None):
-        return "task-created"
     if after.deleted_at is not None:
         return "task-deleted"
+    if before is None or before.deleted_at is not None:
+        return "task-created"
     if after.status is TaskStatus.COMPLETED and before.status is not TaskStatus.COMPLETED:
         return "task-completed"
     return "task-updated"
@@ -167,5 +169,8 @@ def series_write(
     before: Series | None, after: Series, *, tip: Task | None, epoch: int, stamp: Stamp
 ) -> SeriesWrite:
     """Put together what one new version of a series commits."""
+    changes = series_rules.differences(before, after) if before is not None else {}
     snapshot = series_snapshot(after, tip, epoch, stamp.actor)
-    return SeriesWrite(before, after, Announcement(new_id(), "series-updated", stamp.at, snapshot))
+    return SeriesWrite(
+        before, after, changes, stamp, Announcement(new_id(), "series-updated", stamp.at, snapshot)
+    )

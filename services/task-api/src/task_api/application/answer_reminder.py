@@ -71,7 +71,7 @@ async def _answer(
         stamp = Stamp(actor, await means.now())
         after = revise(before, _with(before, reminder_id, change, stamp.at), stamp.at, locked.owner.day_start)
         series = None if before.series_id is None else await work.series(before.series_id)
-        recurrence = series.recurrence if series else None
+        recurrence = series.goes_on if series else None
         if after is before:
             return TaskView(before, recurrence)
         version = series.version if series else None

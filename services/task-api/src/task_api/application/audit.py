@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from task_api.application.ports import Now, Position
+from task_api.application.usage_metrics import ACCOUNT_ACTIONS
 from task_api.domain.ids import new_id
 
 
@@ -33,16 +34,30 @@ class AuditLine:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """What is looked for: None for any. `since` is included, `until` is not."""
+
+    user_id: UUID | None = None
+    action: str | None = None
+    succeeded: bool | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
 class AuditStore(Protocol):
     """Where the lines are kept."""
 
     async def append(self, line: AuditLine) -> None:
         """Write one line."""
 
-    async def page(
-        self, user_id: UUID | None, action: str | None, after: Position | None, limit: int
-    ) -> Sequence[AuditLine]:
+    async def page(self, wanted: AuditFilter, after: Position | None, limit: int) -> Sequence[AuditLine]:
         """Read lines, the newest first."""
+
+
+def count_action(line: AuditLine) -> None:
+    """Count a line that was written."""
+    ACCOUNT_ACTIONS.labels(line.action, "succeeded" if line.succeeded else "failed").inc()
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,7 @@ class Audit:
         succeeded: bool = True,
         detail: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write that something happened."""
+        """Write that something happened, and count it."""
         line = AuditLine(new_id(), await self.now(), action, succeeded, user_id, origin, detail or {})
         await self.store.append(line)
+        count_action(line)

@@ -25,6 +25,7 @@ from task_api.application.ports import (
 )
 from task_api.domain import task as rules
 from task_api.domain.errors import AccountNotFound, BulkRefused, ConcurrentChange, TaskError, TaskNotFound
+from task_api.domain.ids import new_id
 from task_api.domain.series import Series
 
 _CHUNK = 100
@@ -50,7 +51,7 @@ async def complete_many(
 
     async def complete(work: Transaction, series: Series | None, locked: Locked, stamp: Stamp) -> TaskView:
         after = await change_status(work, series, locked, rules.complete, stamp)
-        return TaskView(after, series.recurrence if series else None)
+        return TaskView(after, series.goes_on if series else None)
 
     return await _over(means, actor, user_id, task_ids, complete, atomic=atomic)
 
@@ -92,10 +93,9 @@ async def rename_tag(
         edit = TaskEdit(fields={"tags": tuple(dict.fromkeys(names))}, allow_past=True)
         return await apply_edit(work, series, locked, edit, stamp)
 
-    stamp = Stamp(actor, await means.now())
-    whole = Outcome(stamp.change_id)
+    whole = Outcome(new_id())
     while old != new and (task_ids := await tagged(_CHUNK)):
-        part = await _over(means, actor, user_id, task_ids, rename, atomic=False, stamp=stamp)
+        part = await _over(means, actor, user_id, task_ids, rename, atomic=False, change_id=whole.change_id)
         whole.done += part.done
         whole.failed += part.failed
         if not part.done:
@@ -111,17 +111,16 @@ async def _over(
     step: Step,
     *,
     atomic: bool,
-    stamp: Stamp | None = None,
+    change_id: UUID | None = None,
 ) -> Outcome:
     wanted = list(dict.fromkeys(task_ids))
-    stamp = stamp or Stamp(actor, await means.now())
-    outcome = Outcome(stamp.change_id)
+    outcome = Outcome(change_id or new_id())
     # Locks are taken by id within a transaction; chunks of ids in order keep the same order across them.
     size = len(wanted) if atomic else _CHUNK
     ordered = sorted(wanted)
     for chunk in (ordered[start : start + size] for start in range(0, len(ordered), max(size, 1))):
         async with means.database.begin() as work:
-            await _over_chunk(work, user_id, chunk, step, stamp, outcome)
+            await _over_chunk(means, work, actor, user_id, chunk, step, outcome)
             if atomic and outcome.failed:
                 raise BulkRefused(outcome.failed)
         means.wake()
@@ -132,21 +131,37 @@ async def _over(
 
 
 async def _over_chunk(
-    work: Transaction, user_id: UUID, task_ids: Sequence[UUID], step: Step, stamp: Stamp, outcome: Outcome
+    means: Means,
+    work: Transaction,
+    actor: Actor,
+    user_id: UUID,
+    task_ids: Sequence[UUID],
+    step: Step,
+    outcome: Outcome,
 ) -> None:
+    await work.lock_account(user_id)  # some of them may be opened
     series = await work.lock_series_of_tasks(user_id, task_ids)
     found = {locked.task.id: locked for locked in await work.lock_tasks(user_id, task_ids)}
+    # Asked for once the locks are held: whoever had them before was earlier.
+    stamp = Stamp(actor, await means.now(), outcome.change_id)
+    opened: set[UUID] = set()
     async with work.together():
         for task_id in task_ids:
             try:
                 locked = found.get(task_id)
+                if locked is not None and locked.task.predecessor_task_id in opened:
+                    # It made room for the one before it, and is not any more what was read.
+                    locked = await work.lock_task(user_id, task_id)
                 if locked is None or locked.task.deleted_at is not None:
                     raise TaskNotFound("there is no such task")
                 series_id = locked.task.series_id
                 if series_id is not None and series_id not in series:
                     raise ConcurrentChange("the task became recurring at the same moment")
                 its_series = None if series_id is None else series[series_id]
-                outcome.done.append(await step(work, its_series, locked, stamp))
+                view = await step(work, its_series, locked, stamp)
+                if not locked.task.is_open and view.task.is_open:
+                    opened.add(task_id)
+                outcome.done.append(view)
             except TaskError as error:
                 outcome.failed.append((task_id, error))
 

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
+from event_contracts.series import PileUp
 from event_contracts.values import Actor, ClosedBy
 from task_api.application.announce import series_write, task_write
 from task_api.application.locking import Versions, lock_for_status
 from task_api.application.ports import Locked, Means, Owner, Stamp, TaskView, Transaction
 from task_api.domain import task as rules
 from task_api.domain.errors import SuccessorTouched
+from task_api.domain.moments import start_of_slot
 from task_api.domain.series import Series
 from task_api.domain.task import Task
 
@@ -36,7 +38,7 @@ async def reopen_task(
     means: Means, actor: Actor, user_id: UUID, task_id: UUID, expected: Versions = None
 ) -> TaskView:
     """Make a task open again and take its untouched successor away. Raises SuccessorTouched and other TaskErrors."""
-    return await _change_status(means, actor, user_id, task_id, expected, rules.reopen)
+    return await _change_status(means, actor, user_id, task_id, expected, rules.reopen, opens=True)
 
 
 async def restore_task(
@@ -47,7 +49,9 @@ async def restore_task(
     An instance of a series gets its slot back: its untouched successor is taken away. Raises SuccessorTouched,
     TransitionRefused and other TaskErrors.
     """
-    return await _change_status(means, actor, user_id, task_id, expected, rules.restore, deleted_too=True)
+    return await _change_status(
+        means, actor, user_id, task_id, expected, rules.restore, opens=True, deleted_too=True
+    )
 
 
 async def _change_status(
@@ -58,16 +62,19 @@ async def _change_status(
     expected: Versions,
     transition: Transition,
     *,
+    opens: bool = False,
     deleted_too: bool = False,
 ) -> TaskView:
     async with means.database.begin() as work:
-        series, locked = await lock_for_status(work, user_id, task_id, expected, deleted_too=deleted_too)
+        series, locked = await lock_for_status(
+            work, user_id, task_id, expected, opens=opens, deleted_too=deleted_too
+        )
         stamp = Stamp(actor, await means.now())
         after = await change_status(work, series, locked, transition, stamp)
     if after is locked.task:
-        return TaskView(after, series.recurrence if series else None)
+        return TaskView(after, series.goes_on if series else None)
     means.wake()
-    return TaskView(after, series.recurrence if series else None, stamp.change_id)
+    return TaskView(after, series.goes_on if series else None, stamp.change_id)
 
 
 async def change_status(
@@ -89,7 +96,8 @@ async def change_status(
 async def withdraw_successor(
     work: Transaction, series: Series | None, before: Task, after: Task, owner: Owner, stamp: Stamp
 ) -> None:
-    """Take away the instance that followed a task which is being opened again; else do nothing.
+    """Take away the instance that followed a task which is being opened again, if it came of the closing; else do
+    nothing.
 
     Raises SuccessorTouched when somebody changed or closed that instance since.
     """
@@ -97,7 +105,9 @@ async def withdraw_successor(
     if series is None or not reopened:
         return
     successor = await work.lock_successor(series.id, before.id)
-    if successor is None:
+    if successor is None or successor.closed_by is ClosedBy.ERASED:
+        return  # gone with the whole series, so that nothing of it stands in the way
+    if await _may_stand_beside(work, series, before, successor, stamp.at):
         return
     if not successor.is_open or await work.is_touched(successor.id):
         raise SuccessorTouched("the next instance was changed or closed since; it would be lost")
@@ -111,6 +121,23 @@ async def withdraw_successor(
         detail={"why": "predecessor_reopened", "predecessor_task_id": str(before.id)},
     )
     await work.write(write, owner)
+
+
+async def _may_stand_beside(
+    work: Transaction, series: Series, reopened: Task, successor: Task, at: datetime
+) -> bool:
+    """Whether the two were open side by side, or may be where instances pile up: the schedule made the successor, or
+    would have by now, or it has a life of its own."""
+    newest = await work.tip(series.id)
+    if successor.is_open and newest is not None and newest.id != successor.id:
+        return True
+    if series.recurrence.policies.pile_up is not PileUp.ALLOW:
+        return False
+    was_there_before = reopened.closed_at is not None and successor.updated_at < reopened.closed_at
+    date_has_come = successor.occurrence_key is not None and at >= start_of_slot(
+        successor.occurrence_key, series.timezone
+    )
+    return was_there_before or date_has_come or not successor.is_open or await work.is_touched(successor.id)
 
 
 async def delete_task(

@@ -22,7 +22,7 @@ from task_api.application.ports import (
     TaskWrite,
     Transaction,
 )
-from task_api.domain.errors import AccountNotFound, ConcurrentChange
+from task_api.domain.errors import AccountNotFound, ConcurrentChange, InvalidTask
 from task_api.domain.ids import new_id
 from task_api.domain.series import Recurrence, Series
 from task_api.domain.task import Task
@@ -80,15 +80,24 @@ async def create_task_once(
 
 
 async def _create(work: Transaction, means: Means, actor: Actor, user_id: UUID, request: NewTask) -> TaskView:
-    # The owner's settings are read first and the statement writes only while they are still the same, so that no
-    # snapshot speaks of a day's start that was changed at the same moment.
+    # The owner's settings are remembered or read first, and the statement writes only while they are still the same:
+    # no snapshot speaks of a day's start that was changed since.
+    remembered = means.owners.recall(user_id)
     for _ in range(_TRIES):
-        owner = await work.owner(user_id)
+        owner = remembered or await work.owner(user_id)
         if owner is None:
             raise AccountNotFound("the account is gone")
-        write, series = first_write(owner, request, Stamp(actor, await means.now()))
+        try:
+            write, series = first_write(owner, request, Stamp(actor, await means.now()))
+        except InvalidTask:
+            if remembered is None:
+                raise
+            remembered = None  # by the settings of today it may be valid
+            continue
+        remembered = None
         stored = await work.write(write, owner, series)
         if stored is not None:
+            means.owners.keep(owner)
             return TaskView(stored, request.recurrence, write.stamp.change_id)
     raise ConcurrentChange("the account's settings keep changing")
 

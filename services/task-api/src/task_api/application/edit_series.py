@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from event_contracts.moments import resolve
 from event_contracts.rrule import RuleError, check_start, parse_rrule
 from event_contracts.values import Actor, parse_local
 from task_api.application.announce import series_write, task_write
@@ -18,12 +19,13 @@ from task_api.domain.errors import (
     AccountNotFound,
     ConcurrentChange,
     InvalidTask,
+    LaterInstances,
     NotRecurring,
     SeriesDateTaken,
     SeriesNotFound,
     SeriesVersionMismatch,
 )
-from task_api.domain.moments import resolve, slot_of
+from task_api.domain.moments import slot_of
 from task_api.domain.series import Recurrence, Series
 from task_api.domain.task import Task, revise
 
@@ -45,10 +47,11 @@ class SeriesEdit:
 
 @dataclass(frozen=True, slots=True)
 class SeriesView:
-    """A series as it is shown, with its newest instance."""
+    """A series as it is shown, with its newest instance, and the id of the change that was made, if one was."""
 
     series: Series
     tip: Task | None
+    change_id: UUID | None = None
 
 
 async def read_series(means: Means, user_id: UUID, series_id: UUID) -> SeriesView:
@@ -93,10 +96,11 @@ async def end_series(means: Means, actor: Actor, user_id: UUID, series_id: UUID)
 async def edit_series_from_task(
     means: Means, actor: Actor, user_id: UUID, task_id: UUID, edit: TaskEdit, expected: Versions = None
 ) -> TaskView:
-    """Merge an edit into an open instance and into all that come after it.
+    """Merge an edit into the newest instance and into all that come after it.
 
     What follows copies its fields from it; a new due is the first slot from now on, a new rule counts from it, and no
-    recurrence ends the series. Raises NotRecurring, SeriesDateTaken and other TaskErrors.
+    recurrence ends the series; one that has ended goes on with the recurrence that is named.
+    Raises NotRecurring, LaterInstances, SeriesDateTaken and other TaskErrors.
     """
     async with means.database.begin() as work:
         series, locked = await lock_for_status(work, user_id, task_id, expected)
@@ -105,28 +109,43 @@ async def edit_series_from_task(
         stamp = Stamp(actor, await means.now())
         plain = replace(edit, names_recurrence=False, recurrence=None)
         view = await apply_edit(work, series, locked, plain, stamp)
+        newest = await work.tip(series.id)
+        if newest is not None and newest.id != task_id:
+            raise LaterInstances(f"the occurrence of {newest.occurrence_key} is there already: edit that one")
         after = _series_of(edit, series, view.task, stamp.at)
         if after is not series:
-            after = await _carried_over(work, series, after, locked.owner, stamp, moved=view.task)
+            moves = _moves(edit, view.task)
+            after = await _carried_over(work, series, after, locked.owner, stamp, moves=moves)
             tip = await work.tip(series.id)
             await work.write_series(
                 series_write(series, after, tip=tip, epoch=locked.owner.epoch, stamp=stamp)
             )
         task = (await work.lock_task(user_id, task_id) or Locked(view.task, locked.owner)).task
     means.wake()
-    # Without a token: taking back the task alone would leave it at odds with its series.
-    return TaskView(task, None if after.has_ended else after.recurrence)
+    changed = after is not series or view.change_id is not None
+    return TaskView(task, after.goes_on, stamp.change_id if changed else None)
 
 
 def _series_of(edit: TaskEdit, series: Series, task: Task, at: datetime) -> Series:
     if edit.names_recurrence and edit.recurrence is None:
         return series.ended(at)
     recurrence = edit.recurrence if edit.recurrence is not None else series.recurrence
-    after = series.edited(recurrence, task.timezone, at)
-    names_due = {"due_at", "due_date", "timezone"} & set(edit.fields)
-    if after is series and names_due and task.is_open and _slot(task) != task.occurrence_key:
+    zone = task.timezone if _names_due(edit) else series.timezone
+    if edit.recurrence is not None and series.has_ended:
+        return series.begun_again(recurrence, zone, at)
+    after = series.edited(recurrence, zone, at)
+    if after is series and _moves(edit, task):
         return replace(series, version=series.version + 1, updated_at=at)
     return after
+
+
+def _names_due(edit: TaskEdit) -> bool:
+    return not {"due_at", "due_date", "timezone"}.isdisjoint(edit.fields)
+
+
+def _moves(edit: TaskEdit, task: Task) -> bool:
+    """Whether the grid is to follow the task: what an edit of this instance alone moved before does not count."""
+    return _names_due(edit) and task.is_open and _slot(task, task.timezone) != task.occurrence_key
 
 
 async def _carried_over(
@@ -136,7 +155,7 @@ async def _carried_over(
     owner: Owner,
     stamp: Stamp,
     *,
-    moved: Task | None = None,
+    moves: bool = False,
 ) -> Series:
     """Give the series with its new first slot, and write the open instance on it.
 
@@ -148,11 +167,11 @@ async def _carried_over(
     opened = await work.lock_open_instances(before.id)
     tip = max(opened, key=lambda task: task.occurrence_key or "", default=None)
     if tip is None:
-        _check(after)
+        check_grid(after)
         return after
     rezoned = _in_zone(tip, before, after)
-    anchors_anew = after.recurrence.rrule != before.recurrence.rrule or moved is not None
-    key = _slot(rezoned) if anchors_anew else tip.occurrence_key
+    anchors_anew = after.recurrence.rrule != before.recurrence.rrule or moves
+    key = _slot(rezoned, after.timezone) if anchors_anew else tip.occurrence_key
     if key is None:
         raise InvalidTask("due_at", "due_required", "a recurring task needs due_at or due_date")
     if anchors_anew:
@@ -160,7 +179,7 @@ async def _carried_over(
         taken = await work.greatest_key(before.id, besides=tip.id)
         if taken is not None and key <= taken:
             raise SeriesDateTaken(f"it is due on {key}, and the occurrence of {taken} was there before it")
-    _check(after)
+    check_grid(after)
     keyed = replace(rezoned, occurrence_key=key)
     if keyed != tip or before.version != after.version:
         told = revise(tip, keyed, stamp.at, owner.day_start)
@@ -172,23 +191,25 @@ async def _carried_over(
     return after
 
 
-def _slot(task: Task) -> str | None:
-    return slot_of(task.due_at, task.due_date, task.timezone)
+def _slot(task: Task, zone: str) -> str | None:
+    return slot_of(task.due_at, task.due_date, zone)
 
 
 def _in_zone(task: Task, before: Series, after: Series) -> Task:
     """An instance that is due on its slot keeps its wall-clock time in a new zone."""
     if before.timezone == after.timezone or task.timezone != before.timezone:
         return task
-    if task.due_at is None or task.occurrence_key is None or _slot(task) != task.occurrence_key:
+    key = task.occurrence_key
+    if task.due_at is None or key is None or _slot(task, task.timezone) != key:
         return replace(task, timezone=after.timezone)
-    local = parse_local(task.occurrence_key)
+    local = parse_local(key)
     if not isinstance(local, datetime):
         return replace(task, timezone=after.timezone)
     return replace(task, timezone=after.timezone, due_at=resolve(local, after.timezone))
 
 
-def _check(series: Series) -> None:
+def check_grid(series: Series) -> None:
+    """Raise InvalidTask for a rule that does not go with the first slot."""
     try:
         check_start(parse_rrule(series.recurrence.rrule), series.start)
     except RuleError as error:
@@ -230,6 +251,7 @@ async def _change(
             if after.version != series.version + 1:
                 raise ConcurrentChange("the series was changed at the same moment")
             await work.write_series(series_write(series, after, tip=tip, epoch=owner.epoch, stamp=stamp))
-    if after is not series:
-        means.wake()
-    return SeriesView(after, tip)
+    if after is series:
+        return SeriesView(series, tip)
+    means.wake()
+    return SeriesView(after, tip, stamp.change_id)

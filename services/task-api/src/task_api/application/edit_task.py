@@ -75,7 +75,7 @@ async def apply_edit(
     begun = _new_series(edit, series, before, stamp.at)
     after = rules.revise(before, _merged(edit, before, begun, stamp.at), stamp.at, locked.owner.day_start)
     its_series = begun or series
-    recurrence = its_series.recurrence if its_series else None
+    recurrence = its_series.goes_on if its_series else None
     if after is before:
         return TaskView(before, recurrence)
     await withdraw_successor(work, series, before, after, locked.owner, stamp)
@@ -92,7 +92,7 @@ async def _lock(
     work: Transaction, user_id: UUID, task_id: UUID, expected: Versions, *, locks_series: bool
 ) -> tuple[Series | None, Locked]:
     if locks_series:
-        return await lock_for_status(work, user_id, task_id, expected)
+        return await lock_for_status(work, user_id, task_id, expected, opens=True)
     locked = await lock_for_edit(work, user_id, task_id, expected)
     series_id = locked.task.series_id
     return (None if series_id is None else await work.series(series_id)), locked
@@ -103,7 +103,7 @@ def _new_series(edit: TaskEdit, series: Series | None, before: Task, at: datetim
     if not edit.names_recurrence:
         return None
     if series is not None:
-        if edit.recurrence != series.recurrence:
+        if edit.recurrence != series.goes_on:
             raise SeriesScopeRequired("the rule is the series': an edit of one instance does not change it")
         return None
     if edit.recurrence is None:

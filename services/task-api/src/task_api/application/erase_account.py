@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from event_contracts.users import UserDeleted
-from event_contracts.values import Actor, ActorKind, ClosedBy
+from event_contracts.values import Actor, ActorKind
 from task_api.application.account_ports import Passwords, RevokedSessions
 from task_api.application.announce import task_write
+from task_api.application.audit import AuditLine, Origin, count_action
 from task_api.application.ports import Announcement, Now, Owner, Stamp, Wake
 from task_api.domain.errors import AccountNotFound, InvalidCredentials
 from task_api.domain.ids import new_id
-from task_api.domain.task import Task, delete
+from task_api.domain.task import Task, erase
 
 CHUNK = 200
 
@@ -52,8 +53,8 @@ class Erasures(Protocol):
     async def password_of(self, user_id: UUID) -> str | None:
         """Read the password hash; None when there is no such account."""
 
-    async def request(self, user_id: UUID, at: datetime) -> Sequence[UUID]:
-        """Shut the account, free its address, take its keys, and give the session families that ended."""
+    async def request(self, user_id: UUID, at: datetime, line: AuditLine) -> Sequence[UUID]:
+        """Shut the account, free its address, take its keys and note it; all at once. Gives the ended sessions."""
 
     def step(self) -> AbstractAsyncContextManager[Erasing]:
         """Open a step: committed when the block ends."""
@@ -69,15 +70,19 @@ class EraseAccount:
     now: Now
     wake: Wake
 
-    async def request(self, user_id: UUID, password: str) -> None:
+    async def request(self, user_id: UUID, password: str, origin: Origin) -> None:
         """Ask for the erasure. Raises InvalidCredentials, AccountNotFound."""
         kept = await self.erasures.password_of(user_id)
         if kept is None:
             raise AccountNotFound("the account is gone")
         if not await self.passwords.matches(password, kept):
-            raise InvalidCredentials("this is not the password of the account")
-        for family_id in await self.erasures.request(user_id, await self.now()):
+            raise InvalidCredentials("this is not the password of the account", user_id)
+        at = await self.now()
+        # Without the address: it would be of the erased.
+        line = AuditLine(new_id(), at, "erasure", True, user_id, replace(origin, address=None))
+        for family_id in await self.erasures.request(user_id, at, line):
             await self.revoked.add(family_id)
+        count_action(line)
 
     async def work(self) -> None:
         """Erase until nobody waits. Raises what the database raises; what was done stays done."""
@@ -96,16 +101,17 @@ class EraseAccount:
                 gone = Announcement(new_id(), "user-deleted", at, UserDeleted(user_id=user_id, deleted_at=at))
                 await step.remove_account(user_id, gone)
                 return True
+            # Who takes up series keeps them until one of their instances is erased, even one deleted long ago.
             told = [
                 task_write(
                     task,
-                    delete(task, at, ClosedBy.ERASED),
+                    erase(task, at),
                     owner=chunk.owner,
                     series_version=version,
                     stamp=stamp,
                 ).announcement
                 for task, version in chunk.tasks
-                if task.deleted_at is None
+                if task.deleted_at is None or task.series_id is not None
             ]
             await step.remove_tasks([task.id for task, _ in chunk.tasks], told)
             return True

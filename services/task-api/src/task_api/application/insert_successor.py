@@ -1,6 +1,7 @@
 """One completion, one successor: recurrence computes the next slot, here it is decided what becomes of it.
 
-The series' row is locked, so that status changes and offers of one series come one after the other.
+The series' row is locked, so that status changes and offers of one series come one after the other. What the schedule
+offers may be several slots, each the successor of the one before: all of them or none.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
-from event_contracts.recurrence import RecurringTaskGenerated
+from event_contracts.envelope import derive_id
+from event_contracts.recurrence import GenerationReason, ProposedOccurrence, RecurringTaskGenerated
 from event_contracts.values import Actor, ActorKind
 from service_kit.logs import get_logger
 from task_api.application.announce import task_write
@@ -38,9 +40,6 @@ _log = get_logger(__name__)
 class SuccessionWork(Transaction, Protocol):
     """A unit of work that decides on offers."""
 
-    async def lock_account(self, user_id: UUID) -> bool:
-        """Lock the account's row, which gives the new instance its number; False when it is gone."""
-
     async def neighbours(self, series_id: UUID, predecessor_id: UUID, key: str) -> Sequence[Task]:
         """Read the predecessor, what followed it, withdrawn ones included, and whoever has the key but withdrawn
         ones, with their reminders. The series is locked before."""
@@ -64,17 +63,16 @@ async def insert_successor(
     Raises ConcurrentChange and StorageUnavailable, after which nothing has happened and it may be offered again.
     """
     async with succession.begin() as work:
-        ruling = await _decide(work, await now(), event_id, offer)
+        ruling = await _decide(work, now, event_id, offer)
     if ruling.verdict in (Verdict.INSERTED, Verdict.REVIVED):
         wake()
     _report(ruling, event_id, offer)
     return ruling.verdict
 
 
-async def _decide(
-    work: SuccessionWork, at: datetime, event_id: UUID, offer: RecurringTaskGenerated
-) -> Ruling:
+async def _decide(work: SuccessionWork, now: Now, event_id: UUID, offer: RecurringTaskGenerated) -> Ruling:
     series = await work.lock_series(offer.series_id) if await work.lock_account(offer.user_id) else None
+    at = await now()
     owner = await work.owner(offer.user_id)
     if owner is None or series is None or series.user_id != offer.user_id:
         return Ruling(Verdict.UNKNOWN)
@@ -85,23 +83,48 @@ async def _decide(
     if predecessor is None:
         return ruling
     if ruling.verdict in (Verdict.INSERTED, Verdict.REVIVED):
-        task = await _write(work, at, offer, series, owner, predecessor, chain.withdrawn)
-        await work.tell(_generated(event_id, at, offer, predecessor, task))
+        if offer.why is GenerationReason.SCHEDULE and not await _is_newest(work, series, predecessor):
+            return Ruling(Verdict.ALREADY_THERE)
+        await _write_all(work, at, event_id, offer, series, owner, predecessor, chain.withdrawn)
     elif ruling.verdict in (Verdict.STALE, Verdict.KEY_CONFLICT):
         await work.tell(_not_generated(event_id, at, offer, predecessor, ruling))
     return ruling
 
 
-async def _write(
+async def _is_newest(work: SuccessionWork, series: Series, task: Task) -> bool:
+    newest = await work.tip(series.id)
+    return newest is not None and newest.id == task.id
+
+
+async def _write_all(
     work: SuccessionWork,
     at: datetime,
+    event_id: UUID,
     offer: RecurringTaskGenerated,
     series: Series,
     owner: Owner,
     predecessor: Task,
     withdrawn: Task | None,
+) -> None:
+    before, line_id = predecessor, event_id
+    for one in (offer, *offer.further):
+        if one is not offer:
+            withdrawn, line_id = None, derive_id(event_id, one.occurrence_key)
+        slot = Slot(one.occurrence_key, offer.timezone, one.due_at, one.due_date)
+        task = await _write(work, at, slot, series, owner, before, withdrawn)
+        await work.tell(_generated(line_id, at, one, offer.why, before, task))
+        before = task
+
+
+async def _write(
+    work: SuccessionWork,
+    at: datetime,
+    slot: Slot,
+    series: Series,
+    owner: Owner,
+    predecessor: Task,
+    withdrawn: Task | None,
 ) -> Task:
-    slot = Slot(offer.occurrence_key, offer.timezone, offer.due_at, offer.due_date)
     task = succeed(predecessor, slot, at) if withdrawn is None else revive(withdrawn, predecessor, slot, at)
     write = task_write(
         withdrawn,
@@ -112,7 +135,7 @@ async def _write(
         detail={
             "series_id": str(series.id),
             "predecessor_task_id": str(predecessor.id),
-            "occurrence_key": offer.occurrence_key,
+            "occurrence_key": slot.key,
             "sentence": "Created from its series" + (", again." if withdrawn is not None else "."),
         },
     )
@@ -123,30 +146,30 @@ async def _write(
 
 
 def _generated(
-    event_id: UUID, at: datetime, offer: RecurringTaskGenerated, predecessor: Task, task: Task
+    line_id: UUID, at: datetime, one: ProposedOccurrence, why: GenerationReason, predecessor: Task, task: Task
 ) -> Entry:
-    said = f"The next occurrence is on {offer.occurrence_key.replace('T', ' at ')}."
-    detail = _offered(offer) | {
+    said = f"The next occurrence is on {one.occurrence_key.replace('T', ' at ')}."
+    detail = _offered(one, why) | {
         "task_id": str(task.id),
         "number": task.number,
-        "sentence": f"Next occurrence: {offer.sentence}" if offer.sentence else said,
+        "sentence": f"Next occurrence: {one.sentence}" if one.sentence else said,
     }
-    return Entry(event_id, predecessor.id, predecessor.user_id, at, "occurrence_generated", detail)
+    return Entry(line_id, predecessor.id, predecessor.user_id, at, "occurrence_generated", detail)
 
 
 def _not_generated(
     event_id: UUID, at: datetime, offer: RecurringTaskGenerated, predecessor: Task, ruling: Ruling
 ) -> Entry:
-    detail = _offered(offer) | {
+    detail = _offered(offer, offer.why) | {
         "verdict": ruling.verdict.value,
         "sentence": f"No next occurrence: {ruling.why}",
     }
     return Entry(event_id, predecessor.id, predecessor.user_id, at, "occurrence_not_generated", detail)
 
 
-def _offered(offer: RecurringTaskGenerated) -> dict[str, Any]:
-    due = offer.due_at.isoformat().replace("+00:00", "Z") if offer.due_at is not None else str(offer.due_date)
-    return {"occurrence_key": offer.occurrence_key, "due": due, "why": offer.why.value}
+def _offered(one: ProposedOccurrence, why: GenerationReason) -> dict[str, Any]:
+    due = one.due_at.isoformat().replace("+00:00", "Z") if one.due_at is not None else str(one.due_date)
+    return {"occurrence_key": one.occurrence_key, "due": due, "why": why.value}
 
 
 def _report(ruling: Ruling, event_id: UUID, offer: RecurringTaskGenerated) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 from event_contracts.recurrence import GenerationReason, RecurringTaskGenerated
 from event_contracts.series import PileUp
@@ -78,7 +79,7 @@ def judge(offer: RecurringTaskGenerated, series: Series, chain: Chain) -> Ruling
     """Decide on an offer."""
     if chain.predecessor is None:
         return Ruling(Verdict.UNKNOWN)
-    if chain.follower is not None and chain.follower.occurrence_key == offer.occurrence_key:
+    if chain.follower is not None and _needs_nothing(offer, series, chain.follower):
         return Ruling(Verdict.ALREADY_THERE)
     if offer.series_version > series.version:
         return Ruling(
@@ -91,13 +92,22 @@ def judge(offer: RecurringTaskGenerated, series: Series, chain: Chain) -> Ruling
     reason = _why_not_after(offer, series, chain.predecessor)
     if reason is not None:
         return Ruling(Verdict.STALE, reason)
-    if offer.occurrence_key <= (chain.predecessor.occurrence_key or ""):
-        return Ruling(Verdict.KEY_CONFLICT, f"The slot {offer.occurrence_key} is not after this occurrence.")
+    keys = [chain.predecessor.occurrence_key or "", *(one.occurrence_key for one in (offer, *offer.further))]
+    for before, key in pairwise(keys):
+        if key <= before:
+            return Ruling(Verdict.KEY_CONFLICT, f"The slot {key} is not after this occurrence.")
     if chain.follower is not None:
         return Ruling(Verdict.STALE, f"It was followed by {chain.follower.occurrence_key} already.")
     if chain.holder is not None:
         return Ruling(Verdict.KEY_CONFLICT, f"The slot {offer.occurrence_key} belongs to another occurrence.")
     return Ruling(Verdict.INSERTED if chain.withdrawn is None else Verdict.REVIVED)
+
+
+def _needs_nothing(offer: RecurringTaskGenerated, series: Series, follower: Task) -> bool:
+    """Whether the follower answers the offer. Where instances pile up, the schedule and the person who closes the
+    predecessor may ask for its follower at the same moment, with two dates: the first of them has it."""
+    piles_up = series.recurrence.policies.pile_up is PileUp.ALLOW
+    return follower.occurrence_key == offer.occurrence_key or piles_up
 
 
 def _why_not_after(offer: RecurringTaskGenerated, series: Series, predecessor: Task) -> str | None:

@@ -40,9 +40,10 @@ def sentence(kind: str, detail: Mapping[str, Any]) -> str:
     if isinstance(own, str) and own:
         return own
     template = _SENTENCES.get(kind, kind.replace("_", " ").capitalize() + ".")
-    return template.format_map(
-        _Words({name: _words(value) for name, value in detail.items() if value is not None})
-    )
+    words = _Words({name: _words(value) for name, value in detail.items() if value is not None})
+    if "channel" in words and "destination" in words:
+        words["channel"] = f"{words['channel']} ({words['destination']})"
+    return template.format_map(words)
 
 
 def spoken(moment: datetime) -> str:

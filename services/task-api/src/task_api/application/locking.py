@@ -1,4 +1,4 @@
-"""How a command comes to the row it changes: series before task, the version under the lock."""
+"""How a command comes to the row it changes: account before series before task, the version under the lock."""
 
 from __future__ import annotations
 
@@ -22,17 +22,27 @@ async def lock_for_edit(
     if expected is not None and locked.task.version not in expected:
         series_id = locked.task.series_id
         series = None if series_id is None else await work.series(series_id)
-        raise VersionMismatch(locked.task, series.recurrence if series else None)
+        raise VersionMismatch(locked.task, series.goes_on if series else None)
     return locked
 
 
 async def lock_for_status(
-    work: Transaction, user_id: UUID, task_id: UUID, expected: Versions = None, *, deleted_too: bool = False
+    work: Transaction,
+    user_id: UUID,
+    task_id: UUID,
+    expected: Versions = None,
+    *,
+    opens: bool = False,
+    deleted_too: bool = False,
 ) -> tuple[Series | None, Locked]:
     """Lock a task's series, if it has one, then the task: every change of a status does.
 
-    Raises TaskNotFound, VersionMismatch, and ConcurrentChange when the task got its series in between.
+    What may open the task (`opens`) locks the account before: who gives the day another start looks at open tasks
+    only, and waits for those that are about to be. Raises TaskNotFound, VersionMismatch, and ConcurrentChange when the
+    task got its series in between.
     """
+    if opens:
+        await work.lock_account(user_id)
     series = await work.lock_series_of(user_id, task_id)
     locked = await lock_for_edit(work, user_id, task_id, expected, deleted_too=deleted_too)
     if locked.task.series_id != (series.id if series else None):

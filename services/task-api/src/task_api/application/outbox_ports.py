@@ -57,6 +57,23 @@ class OutboxState:
     parked: int
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The part of the rows that a lane takes: those whose key falls to `number` of `of`. Every row is in one share, and
+    all rows of a key are in the same."""
+
+    number: int
+    of: int
+
+    @property
+    def is_part(self) -> bool:
+        """Whether there are other shares."""
+        return self.of > 1
+
+
+EVERYTHING = Share(0, 1)
+
+
 class Batch(Protocol):
     """Rows that this relay alone holds until the block that took them ends."""
 
@@ -73,8 +90,11 @@ class Outbox(Protocol):
     async def has_work(self, topics: Sequence[str]) -> bool:
         """Whether a row of these topics is due. One cheap query: it is asked ten times a second."""
 
-    def take(self, topics: Sequence[str], fresh: int, waited: int) -> AbstractAsyncContextManager[Batch]:
-        """Hold up to `fresh` new and `waited` failed rows of each topic that are due, skipping those held elsewhere."""
+    def take(
+        self, topics: Sequence[str], fresh: int, waited: int, share: Share = EVERYTHING
+    ) -> AbstractAsyncContextManager[Batch]:
+        """Hold up to `fresh` new and `waited` failed rows of each topic that are due and in the share, skipping those
+        held elsewhere. Of new ones no more need be given than the first two and what a request holds."""
 
     async def state(self) -> OutboxState: ...
 

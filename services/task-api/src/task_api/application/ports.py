@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -51,6 +52,25 @@ class Owner:
     day_start: time
     default_reminder: timedelta | None
     epoch: int
+
+
+class Remembered:
+    """The settings of the accounts that wrote last. They may be out of date: who uses them lets the write check."""
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._owners: OrderedDict[UUID, Owner] = OrderedDict()
+
+    def recall(self, user_id: UUID) -> Owner | None:
+        """Give what is remembered."""
+        return self._owners.get(user_id)
+
+    def keep(self, owner: Owner) -> None:
+        """Remember what a write has just found to be so."""
+        self._owners[owner.user_id] = owner
+        self._owners.move_to_end(owner.user_id)
+        while len(self._owners) > self._most:
+            self._owners.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +128,17 @@ class TaskWrite:
 
 @dataclass(frozen=True, slots=True)
 class SeriesWrite:
-    """A new or changed series, and the series-updated that says so."""
+    """One new version of a series: its row, its line of history, and the series-updated that says so."""
 
     before: Series | None
     after: Series
+    changes: dict[str, Change]
+    stamp: Stamp
     announcement: Announcement
+
+
+UsedSlot = tuple[UUID, str | UUID]
+"""A series' id with an occurrence key, or with the id of an instance that another one follows: neither comes twice."""
 
 
 class Transaction(Protocol):
@@ -120,6 +146,9 @@ class Transaction(Protocol):
 
     async def owner(self, user_id: UUID) -> Owner | None:
         """Read the account's settings and the epoch."""
+
+    async def lock_account(self, user_id: UUID) -> bool:
+        """Lock the account's row, which gives new tasks their numbers; False when it is gone."""
 
     async def lock_series(self, series_id: UUID) -> Series | None:
         """Lock and read a series."""
@@ -143,7 +172,10 @@ class Transaction(Protocol):
         """Lock and read the instance that followed `task_id`, withdrawn ones aside. The series is locked before."""
 
     async def is_touched(self, task_id: UUID) -> bool:
-        """Whether somebody other than a service made the newest version of the task."""
+        """Whether somebody other than a service changed the task last.
+
+        A version that changed no field of it does not count: the person's day starts elsewhere, or the series' grid.
+        """
 
     async def lock_open_instances(self, series_id: UUID) -> Sequence[Task]:
         """Lock and read the open instances of a series, by id. The series is locked before."""
@@ -174,13 +206,22 @@ class Transaction(Protocol):
         """Take `count` task numbers and give the first; None when the owner's settings are no longer these."""
 
     async def insert_many(self, changes: Sequence[tuple[TaskWrite, SeriesWrite | None]]) -> None:
-        """Write new tasks that have their numbers, in few round trips."""
+        """Write new tasks that have their numbers, in few round trips: those that begin a series first."""
 
     def together(self) -> AbstractAsyncContextManager[None]:
         """Send the writes of changed tasks that are made inside the block in few round trips, at its end."""
 
+    async def known_tasks(self, user_id: UUID, ids: Sequence[UUID]) -> frozenset[UUID]:
+        """Read which of those ids are tasks of this user, deleted or not."""
+
+    async def used_slots(self, series_ids: Sequence[UUID]) -> frozenset[UsedSlot]:
+        """Read what the instances of some series hold, withdrawn ones aside."""
+
     async def rows_of_change(self, user_id: UUID, change_id: UUID) -> Sequence[ChangedTask]:
-        """Read what a change of this user wrote, the newest first."""
+        """Read what a change of this user did to tasks, the newest version first."""
+
+    async def series_of_change(self, user_id: UUID, change_id: UUID) -> dict[UUID, dict[str, Change]]:
+        """Read what a change of this user did to series, by their ids."""
 
     async def fields_changed_after(self, rows: Sequence[ChangedTask]) -> dict[UUID, frozenset[str]]:
         """Read which fields of those tasks later changes touched."""
@@ -195,7 +236,10 @@ class Transaction(Protocol):
         """Store the answer under a key that this transaction has taken."""
 
     async def write_series(self, change: SeriesWrite) -> None:
-        """Update a series and append its outbox row. Raises ConcurrentChange when it is at another version."""
+        """Update a series and append its rows of history and outbox.
+
+        Raises ConcurrentChange when it is at another version.
+        """
 
 
 class Database(Protocol):
@@ -210,11 +254,12 @@ class Database(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What every command works with."""
+    """What every command works with. `owners` are accounts' settings as they were a moment ago."""
 
     database: Database
     now: Now
     wake: Wake
+    owners: Remembered = field(default_factory=Remembered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,3 +417,8 @@ class TaskReader(Protocol):
         self, user_id: UUID, task_id: UUID, after: int, limit: int
     ) -> Sequence[Revision] | None:
         """Read the versions above `after` of a task, deleted or not; None when there is no such task."""
+
+    async def series_history(
+        self, user_id: UUID, series_id: UUID, after: int, limit: int
+    ) -> Sequence[Revision] | None:
+        """Read the versions above `after` of a series; None when there is no such series."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -47,30 +46,31 @@ async def change_account(
     async with desk.hold(user_id) as work:
         if work is None:
             raise AccountNotFound("the account is gone")
-        before, at = work.account, await now()
+        before = work.account
         after = replace(before, **fields)
         if after != before:
-            after = replace(after, updated_at=at)
+            after = replace(after, updated_at=await now())
             await work.save(after)
             if (before.timezone, before.day_start) != (after.timezone, after.day_start):
-                await _tell_all_day(work.tasks, before, after, at)
+                await _tell_all_day(work.tasks, before, after, now)
     if after != before:
         wake()
     return after
 
 
-async def _tell_all_day(work: Transaction, before: Account, after: Account, at: datetime) -> None:
+async def _tell_all_day(work: Transaction, before: Account, after: Account, now: Now) -> None:
     owner = await work.owner(after.id)
     if owner is None:
         raise AccountNotFound("the account is gone")
-    stamp = Stamp(Actor(kind=ActorKind.USER, id=str(after.id)), at)
     moving = (
         [] if before.timezone == after.timezone else await work.lock_all_day_series(after.id, before.timezone)
     )
-    moved = {series.id: (series, series.in_zone(after.timezone, at)) for series in moving}
     tasks = await work.lock_open_all_day(after.id)
+    at = await now()
+    stamp = Stamp(Actor(kind=ActorKind.USER, id=str(after.id)), at)
+    moved = {series.id: (series, series.in_zone(after.timezone, at)) for series in moving}
     versions = await work.series_versions([task.series_id for task in tasks if task.series_id is not None])
-    versions |= {series_id: now.version for series_id, (_, now) in moved.items()}
+    versions |= {series_id: in_zone.version for series_id, (_, in_zone) in moved.items()}
     for task in tasks:
         zone = after.timezone if task.timezone == before.timezone else task.timezone
         told = revise(task, replace(task, timezone=zone), at, after.day_start, old_day_start=before.day_start)
@@ -79,6 +79,6 @@ async def _tell_all_day(work: Transaction, before: Account, after: Account, at: 
         version = None if task.series_id is None else versions[task.series_id]
         write = task_write(task, told, owner=owner, series_version=version, stamp=stamp)
         await work.write(write, owner)
-    for series, now in moved.values():
+    for series, in_zone in moved.values():
         tip = await work.tip(series.id)
-        await work.write_series(series_write(series, now, tip=tip, epoch=owner.epoch, stamp=stamp))
+        await work.write_series(series_write(series, in_zone, tip=tip, epoch=owner.epoch, stamp=stamp))

@@ -1,7 +1,8 @@
 """Publishes what was committed: takes outbox rows, hands them to the broker, deletes what it accepted.
 
 Delivery is at least once: whatever stops the relay between the broker's answer and the delete, the same event goes
-out again under the same id. No order is promised.
+out again under the same id. No order is promised; what one relay publishes of one key goes out in its order all the
+same, for a backlog is shared among lanes by its keys.
 """
 
 from __future__ import annotations
@@ -16,17 +17,22 @@ from uuid import UUID
 from service_kit.logs import get_logger
 from task_api.application import relay_metrics as metrics
 from task_api.application.outbox_ports import (
+    EVERYTHING,
     Broker,
     BrokerRefused,
     BrokerUnavailable,
     Failure,
     Outbox,
     OutboxRow,
+    Share,
 )
 
-MAX_EVENTS = 200
+MAX_EVENTS = 500
 MAX_BYTES = 1_048_576
 """Of one request. Over 4 MiB daprd refuses the whole of it."""
+
+LANES = 3
+"""How many batches of a backlog are under way at once: while the broker has one, the others are read and deleted."""
 
 ALONE_PER_ROUND = 5
 ALONE_BUDGET = 5.0
@@ -55,6 +61,17 @@ class _Pace:
 class _Verdict:
     published: list[UUID] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    full: bool = False
+    """A request as great as one may be went out whole."""
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What a round did: whether anything went out, and whether a whole request of a topic did, so that there may be
+    more than one lane's work."""
+
+    published: bool = False
+    backlog: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,28 +109,50 @@ class OutboxRelay:
         self._monotonic = monotonic
         self._random = rng or random.Random()  # noqa: S311 - spreads retries, guards nothing
         self._sampled_at = _NEVER
+        self._until = _NEVER
 
     async def drain(self) -> None:
         """Publish until nothing is due or nothing passes, for some seconds at most: a long backlog is worked off in
-        several turns, so that the gauges stay fresh. Cancelled, it finishes the batch in flight first."""
+        several turns, so that the gauges stay fresh. Cancelled, it finishes the batches in flight first."""
         await self._sample()
-        began, more = self._monotonic(), True
-        while more and self._monotonic() - began < SAMPLE_EVERY:
-            batch = asyncio.ensure_future(self._round())
-            try:
-                more = await asyncio.shield(batch)
-            except asyncio.CancelledError:
-                await asyncio.wait([batch])
-                if not batch.cancelled() and (error := batch.exception()) is not None:
-                    _log.error("outbox_last_batch_failed", error=str(error))
-                raise
+        self._until = self._monotonic() + SAMPLE_EVERY
+        work = asyncio.ensure_future(self._work_off())
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            self._until = _NEVER
+            await asyncio.wait([work])
+            if not work.cancelled() and (error := work.exception()) is not None:
+                _log.error("outbox_last_batch_failed", error=str(error))
+            raise
 
-    async def _round(self) -> bool:
+    async def _work_off(self) -> None:
+        while self._has_time():
+            done = await self._round()
+            if done.backlog:
+                lanes = [self._lane(Share(number, LANES)) for number in range(LANES)]
+                # All end by themselves before the first one's error is told: a batch is never left half way.
+                for ended in await asyncio.gather(*lanes, return_exceptions=True):
+                    if isinstance(ended, BaseException):
+                        raise ended
+            elif not done.published:
+                return
+
+    async def _lane(self, share: Share) -> None:
+        while self._has_time() and (await self._round(share)).backlog:
+            pass
+
+    def _has_time(self) -> bool:
+        return self._monotonic() < self._until
+
+    async def _round(self, share: Share = EVERYTHING) -> _Done:
         now = self._monotonic()
         topics = [topic for topic, pace in self._paces.items() if pace.not_before <= now]
-        if not topics or not await self._outbox.has_work(topics):
-            return False
-        async with self._outbox.take(topics, MAX_EVENTS, ALONE_PER_ROUND) as batch:
+        if not topics or not (share.is_part or await self._outbox.has_work(topics)):
+            return _Done()
+        # What failed before is tried alone, which takes time: in no lane, but in the rounds between.
+        alone = 0 if share.is_part else ALONE_PER_ROUND
+        async with self._outbox.take(topics, MAX_EVENTS, alone, share) as batch:
             by_topic: dict[str, list[OutboxRow]] = {}
             for row in batch.rows:
                 by_topic.setdefault(row.topic, []).append(row)
@@ -122,7 +161,10 @@ class OutboxRelay:
             failures = [failure for verdict in verdicts for failure in verdict.failures]
             await batch.settle(published, failures)
         self._report(failures)
-        return bool(published)
+        return _Done(
+            published=bool(published),
+            backlog=any(verdict.full for verdict in verdicts),
+        )
 
     async def _publish(self, topic: str, rows: Sequence[OutboxRow]) -> _Verdict:
         verdict = _Verdict()
@@ -139,10 +181,14 @@ class OutboxRelay:
 
     async def _publish_together(self, topic: str, fresh: Sequence[OutboxRow], verdict: _Verdict) -> None:
         pace = self._paces[topic]
-        request = _fitting(fresh, pace.limit)
+        limit = pace.limit
+        request = _fitting(fresh, limit)
         sent = await self._send(topic, request)
         verdict.published += sent.accepted
         if sent.accepted:
+            # With fewer than the limit it was the bytes that ended it.
+            great = limit == MAX_EVENTS and (len(request) == limit or len(request) < len(fresh))
+            verdict.full = great and not sent.rejected
             self._passes(pace)
             verdict.failures += [
                 self._counted(row, sent.rejected[row.id]) for row in request if row.id in sent.rejected

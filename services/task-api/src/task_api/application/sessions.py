@@ -17,10 +17,11 @@ from task_api.application.account_ports import (
 )
 from task_api.application.ports import Now
 from task_api.domain.account import Account, check_password, email_key
-from task_api.domain.errors import EmailTaken, InvalidCredentials, InvalidRefreshToken
+from task_api.domain.errors import EmailTaken, InvalidCredentials, InvalidRefreshToken, RefreshTokenReused
 from task_api.domain.ids import new_id
 
 REFRESH_LIFETIME = timedelta(days=7)
+_NOT_TOGETHER = "e-mail address and password do not belong together"
 _PREFIX = "tsr_"
 
 
@@ -81,14 +82,17 @@ class Sessions:
         account, kept = found if found is not None else (None, None)
         matches = await self.passwords.matches(password, kept)
         if account is None or not matches:
-            raise InvalidCredentials("e-mail address and password do not belong together")
+            raise InvalidCredentials(_NOT_TOGETHER, None if account is None else account.id)
         if kept is not None and self.passwords.is_outdated(kept):
             await self.store.keep_password(account.id, kept, await self.passwords.hash(password))
         at = await self.now()
         token = _new_token()
         session = NewSession(new_id(), _hash(token), at, at + REFRESH_LIFETIME)
-        await self.store.open_session(account.id, session)
-        return self._handed_out(account, session, token)
+        # While the password was checked the account may have been disabled, or its role changed: what it is now counts.
+        current = await self.store.open_session(account.id, session)
+        if current is None:
+            raise InvalidCredentials(_NOT_TOGETHER, account.id)
+        return self._handed_out(current, session, token)
 
     async def refresh(self, token: str) -> Session:
         """Continue a session with a new pair.
@@ -100,9 +104,10 @@ class Sessions:
         rotated = await self.store.rotate(_hash(token), _hash(fresh), at, at + REFRESH_LIFETIME)
         if rotated is None:
             reused = await self.store.revoke_reused(_hash(token), at)
-            if reused is not None:
-                await self.revoked.add(reused)
-            raise InvalidRefreshToken("the refresh token is not valid, or was used before")
+            if reused is None:
+                raise InvalidRefreshToken("the refresh token is not valid, or was used before")
+            await self.revoked.add(reused.family_id)
+            raise RefreshTokenReused(reused.user_id)
         session = NewSession(rotated.family_id, _hash(fresh), at, at + REFRESH_LIFETIME)
         return self._handed_out(rotated.account, session, fresh)
 

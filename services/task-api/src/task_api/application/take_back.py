@@ -1,4 +1,4 @@
-"""Undo: put back what one change did, all of it or nothing.
+"""Undo: put back what one change did to tasks and series, all of it or nothing.
 
 A change is taken back only where its fields still are as it made them: what somebody did since is not lost.
 """
@@ -6,52 +6,86 @@ A change is taken back only where its fields still are as it made them: what som
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from event_contracts.values import Actor, Channel, ClosedBy, Priority, TaskStatus
-from task_api.application.announce import series_write, task_write
+from task_api.application.announce import task_write
 from task_api.application.close_task import withdraw_successor
+from task_api.application.intake import check_whole
 from task_api.application.ports import ChangedTask, Locked, Means, Stamp, TaskView, Transaction
+from task_api.application.take_back_series import lock_series, restore_series, series_left, write_series
 from task_api.domain import task as rules
-from task_api.domain.errors import InvalidUndoToken, SuccessorTouched, UndoNotPossible
+from task_api.domain.errors import (
+    ConcurrentChange,
+    InvalidTask,
+    InvalidUndoToken,
+    SuccessorTouched,
+    UndoNotPossible,
+)
 from task_api.domain.series import Series
 from task_api.domain.task import OPEN_STATUSES, Change, Reminder, Task, told
 
 _STATUS_FIELDS = frozenset({"status", "closed_by", "deleted_at"})
 
 
-async def take_back(means: Means, actor: Actor, user_id: UUID, change_id: UUID) -> list[TaskView]:
-    """Undo a change of this user; that is a change in turn. The tasks as they are now, all with its id.
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """The tasks that an undo touched, as they are now, and the id of the change that it is, if it was one."""
 
-    Raises InvalidUndoToken when the change is not there, UndoNotPossible when something was changed again since.
+    tasks: Sequence[TaskView]
+    change_id: UUID | None
+
+
+async def take_back(means: Means, actor: Actor, user_id: UUID, change_id: UUID) -> TakenBack:
+    """Undo a change of this user; that is a change in turn.
+
+    Raises InvalidUndoToken when the change is not there, UndoNotPossible when something was changed again since,
+    ConcurrentChange when a task got its series at the same moment.
     """
     async with means.database.begin() as work:
-        rows = await work.rows_of_change(user_id, change_id)
-        if not rows:
+        await work.lock_account(user_id)  # what was closed may be opened
+        rows = _one_a_task(await work.rows_of_change(user_id, change_id))
+        edits = await work.series_of_change(user_id, change_id)
+        if not rows and not edits:
             raise InvalidUndoToken("there is no such change")
-        task_ids = sorted({row.task_id for row in rows})
-        series = await work.lock_series_of_tasks(user_id, task_ids)
+        task_ids = sorted(row.task_id for row in rows)
+        series = await lock_series(work, user_id, task_ids, rows, edits)
         locked = {one.task.id: one for one in await work.lock_tasks(user_id, task_ids)}
+        if any(one.task.series_id not in (None, *series) for one in locked.values()):
+            raise ConcurrentChange("the task became recurring at the same moment")
         await _check_untouched(work, rows, locked)
         stamp = Stamp(actor, await means.now())
-        ended = await _restore_series(work, rows, series, locked, stamp)
+        restored = await restore_series(work, rows, edits, series, locked, stamp)
+        now = {**series, **restored}
+        followed = _followed(rows, locked)
         views = []
         async with work.together():
             for row in rows:
-                view = await _put_back(work, row, locked[row.task_id], {**series, **ended}, stamp)
+                has_room = row.task_id in followed
+                view = await _put_back(work, row, locked[row.task_id], now, stamp, has_room=has_room)
                 if view is not None:
                     views.append(view)
-        for changed in ended.values():
-            owner = locked[task_ids[0]].owner
-            write = series_write(
-                series[changed.id], changed, tip=await work.tip(changed.id), epoch=owner.epoch, stamp=stamp
-            )
-            await work.write_series(write)
+        await write_series(work, user_id, series, restored, stamp)
     means.wake()
-    return views
+    return TakenBack(views, stamp.change_id if views or restored else None)
+
+
+def _one_a_task(rows: Sequence[ChangedTask]) -> list[ChangedTask]:
+    """The rows with those of one task put together: an edit of a series writes the instance that it moves twice."""
+    whole: dict[UUID, ChangedTask] = {}
+    for row in rows:
+        later = whole.get(row.task_id)
+        if later is None:
+            whole[row.task_id] = row
+            continue
+        changes = dict(row.changes)
+        for name, change in later.changes.items():
+            changes[name] = Change(changes[name].old if name in changes else change.old, change.new)
+        whole[row.task_id] = replace(row, changes=changes)
+    return list(whole.values())
 
 
 async def _check_untouched(
@@ -80,62 +114,64 @@ def _is_withdrawal(row: ChangedTask, task: Task) -> bool:
     return task.series_id is not None and closed is not None and closed.new == ClosedBy.WITHDRAWN
 
 
-async def _restore_series(
-    work: Transaction,
-    rows: Sequence[ChangedTask],
-    series: Mapping[UUID, Series],
-    locked: Mapping[UUID, Locked],
-    stamp: Stamp,
-) -> dict[UUID, Series]:
-    """The series that the change began, ended now; and those that it ended, going on."""
-    changed = {}
-    for row in rows:
-        series_id = locked[row.task_id].task.series_id
-        if series_id is None:
-            continue
-        its_series = series[series_id]
-        if row.version == 1 or "series_id" in row.changes:
-            if not its_series.has_ended:
-                changed[its_series.id] = its_series.ended(stamp.at)
-        elif its_series.ended_at == row.at:
-            changed[its_series.id] = its_series.going_on(stamp.at)
-    return changed
+def _followed(rows: Sequence[ChangedTask], locked: Mapping[UUID, Locked]) -> frozenset[UUID | None]:
+    """The instances whose successor the change touched, too: the two were there side by side."""
+    tasks = ((row, locked[row.task_id].task) for row in rows)
+    return frozenset(task.predecessor_task_id for row, task in tasks if not _is_withdrawal(row, task))
 
 
 async def _put_back(
-    work: Transaction, row: ChangedTask, locked: Locked, series: Mapping[UUID, Series], stamp: Stamp
+    work: Transaction,
+    row: ChangedTask,
+    locked: Locked,
+    series: Mapping[UUID, Series],
+    stamp: Stamp,
+    *,
+    has_room: bool,
 ) -> TaskView | None:
     before = locked.task
-    its_series = None if before.series_id is None else series[before.series_id]
     if _is_withdrawal(row, before):
         return None
-    after = _reversed(row, before, stamp.at)
-    after = rules.revise(before, after, stamp.at, locked.owner.day_start)
+    back = _reversed(row, before, series, stamp.at)
+    try:
+        check_whole(back)
+    except InvalidTask as error:
+        raise UndoNotPossible(
+            f"with what was changed since, {error.field} would be wrong: {error}"
+        ) from error
+    after = rules.revise(before, back, stamp.at, locked.owner.day_start)
+    if "reminders" in row.changes:
+        after = _answered_as(back, after)
     if after is before:
         return TaskView(before, None, stamp.change_id)
+    was_in = None if before.series_id is None or has_room else series[before.series_id]
     try:
-        await withdraw_successor(work, its_series, before, after, locked.owner, stamp)
+        await withdraw_successor(work, was_in, before, after, locked.owner, stamp)
     except SuccessorTouched as error:
         raise UndoNotPossible(str(error)) from error
-    version = None if after.series_id is None or its_series is None else its_series.version
+    its_series = None if after.series_id is None else series[after.series_id]
+    version = its_series.version if its_series else None
     write = task_write(
         before, after, owner=locked.owner, series_version=version, stamp=stamp, detail={"why": "undo"}
     )
     await work.write(write, locked.owner)
-    recurrence = its_series.recurrence if its_series and after.series_id else None
-    return TaskView(after, recurrence, stamp.change_id)
+    return TaskView(after, its_series.goes_on if its_series else None, stamp.change_id)
 
 
-def _reversed(row: ChangedTask, task: Task, at: datetime) -> Task:
+def _reversed(row: ChangedTask, task: Task, series: Mapping[UUID, Series], at: datetime) -> Task:
     if row.version == 1:
         return rules.delete(task, at, ClosedBy.ERASED if task.series_id else None)
     old = {name: change.old for name, change in row.changes.items()}
     back = _status_back(row, task, at)
     if "series_id" in old:
-        back = replace(back, series_id=None, occurrence_key=None)
+        # Rows of an older release do not tell the slot. It was the only instance, or it would not have been taken
+        # out: it has the first one.
+        left = series_left(row)
+        start = None if left is None else series[left].start
+        back = replace(back, series_id=left, occurrence_key=start)
     fields = {name: _READ[name](value) for name, value in old.items() if name in _READ}
     if "reminders" in old:
-        fields["reminders"] = _reminders(old["reminders"], task)
+        fields["reminders"] = _reminders(old["reminders"], back)
     return replace(back, **fields)
 
 
@@ -151,26 +187,45 @@ def with_old_values(changes: Mapping[str, Change], task: Task) -> Task:
     if "deleted_at" in changes:
         fields["deleted_at"] = _instant(changes["deleted_at"].old)
     if "series_id" in changes:
-        fields |= {"series_id": None, "occurrence_key": None}
+        series_id = changes["series_id"].old
+        fields["series_id"] = None if series_id is None else UUID(series_id)
+        if series_id is None:
+            fields["occurrence_key"] = None
     return replace(task, **fields)
 
 
 def _status_back(row: ChangedTask, task: Task, at: datetime) -> Task:
     deleted, closed, status = (row.changes.get(name) for name in ("deleted_at", "closed_by", "status"))
+    by = None if closed is None or closed.old is None else ClosedBy(closed.old)
     if deleted is not None:
-        return rules.restore(task, at) if deleted.old is None else rules.delete(task, at)
+        return rules.restore(task, at) if deleted.old is None else rules.delete(task, at, by)
     old_status = task.status if status is None else TaskStatus(status.old)
-    if closed is not None and closed.old is None:
+    if closed is not None and by is None:
         return rules.reopen(task, at, old_status)
     if old_status is task.status:
         return task
+    if old_status is TaskStatus.COMPLETED and task.closed_by is ClosedBy.COMPLETED:
+        return replace(task, status=old_status, completed_at=task.closed_at)
     if old_status is TaskStatus.COMPLETED:
         return rules.complete(task, at)
     if old_status is TaskStatus.ARCHIVED:
-        return rules.archive(task, at)
+        archived = rules.archive(task, at)
+        return archived if by is None else replace(archived, closed_by=by)
     if task.status in OPEN_STATUSES:
         return replace(task, status=old_status)
     return rules.reopen(task, at, old_status)
+
+
+def _answered_as(back: Task, revised: Task) -> Task:
+    """The answers to reminders as they were: a due that moves back takes away none that it took away before."""
+    pairs = zip(revised.reminders, back.reminders, strict=True)
+    return replace(
+        revised,
+        reminders=tuple(
+            replace(one, snoozed_until=old.snoozed_until, acknowledged_at=old.acknowledged_at)
+            for one, old in pairs
+        ),
+    )
 
 
 def _instant(value: Any) -> datetime | None:
@@ -185,6 +240,7 @@ _READ: dict[str, Any] = {
     "due_at": _instant,
     "due_date": lambda value: None if value is None else date.fromisoformat(value),
     "timezone": str,
+    "occurrence_key": lambda value: value,
     "metadata": lambda value: value,
 }
 

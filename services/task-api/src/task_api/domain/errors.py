@@ -8,6 +8,7 @@ TaskError
  ├── TransitionRefused     this status cannot become that one
  ├── NotRecurring          asked of a task without a series
  ├── SeriesScopeRequired   the rule belongs to the series, not to one instance
+ ├── LaterInstances        what is to count for later ones was asked of an instance that others follow
  ├── SuccessorTouched      the next instance was changed or closed, so this one cannot be opened again
  ├── SeriesNotFound
  ├── SeriesVersionMismatch
@@ -23,12 +24,19 @@ AccountError
  ├── WeakPassword
  ├── InvalidCredentials
  ├── InvalidRefreshToken
+ │    └── RefreshTokenReused    to the outside the same
  ├── AccountNotFound
  ├── AccountUnknown        an administrator asked for an account that is not there
  ├── ApiKeyNotFound
- └── TooManyApiKeys
+ ├── TooManyApiKeys
+ ├── PreferencesChanged    If-Match named another version of the preferences
+ ├── InvalidPreference     a field that the rules refuse, by name
+ ├── PushSubscriptionNotFound
+ ├── TooManyPushSubscriptions
+ └── CalendarNotFound      the secret opens no calendar, or there is none to revoke
 InvalidCursor
 StorageUnavailable         the database cannot answer now
+ChannelsUnreadable         what was encrypted needs a key that is not in the settings
 """
 
 from __future__ import annotations
@@ -82,6 +90,10 @@ class NotRecurring(TaskError):
 
 class SeriesScopeRequired(TaskError):
     """The recurrence rule is the series', and an edit of one instance does not change it."""
+
+
+class LaterInstances(TaskError):
+    """An edit of this instance and later would pass by those that are there already."""
 
 
 class SuccessorTouched(TaskError):
@@ -154,11 +166,26 @@ class WeakPassword(AccountError):
 
 
 class InvalidCredentials(AccountError):
-    """E-mail and password do not belong together; which of them is wrong is not said."""
+    """E-mail and password do not belong together; which of them is wrong is not said.
+
+    `user_id` is whose account was tried, for the audit log alone.
+    """
+
+    def __init__(self, reason: str, user_id: UUID | None = None) -> None:
+        super().__init__(reason)
+        self.user_id = user_id
 
 
 class InvalidRefreshToken(AccountError):
     """The refresh token is unknown, expired, revoked or was used before."""
+
+
+class RefreshTokenReused(InvalidRefreshToken):
+    """The token of `user_id` came a second time: somebody copied it, and its session was ended."""
+
+    def __init__(self, user_id: UUID) -> None:
+        super().__init__("the refresh token is not valid, or was used before")
+        self.user_id = user_id
 
 
 class AccountNotFound(AccountError):
@@ -177,9 +204,43 @@ class TooManyApiKeys(AccountError):
     """The account has as many API keys as it may."""
 
 
+class PreferencesChanged(AccountError):
+    """The preferences are at version `current`, which If-Match did not name."""
+
+    def __init__(self, current: int) -> None:
+        super().__init__(f"the preferences are at version {current}")
+        self.current = current
+
+
+class InvalidPreference(AccountError):
+    """The preferences would break a rule. `field`, `code` and `message` as in InvalidTask."""
+
+    def __init__(self, field: str, code: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.code = code
+        self.message = message
+
+
+class PushSubscriptionNotFound(AccountError):
+    """There is no such push subscription of this user."""
+
+
+class TooManyPushSubscriptions(AccountError):
+    """The account has as many push subscriptions as it may."""
+
+
+class CalendarNotFound(AccountError):
+    """There is no such calendar; why is not said."""
+
+
 class InvalidCursor(ValueError):
     """The cursor was not made by this service, or for another list."""
 
 
 class StorageUnavailable(Exception):
     """The database did not answer in time."""
+
+
+class ChannelsUnreadable(Exception):
+    """Addresses or secrets were encrypted with a key that the settings do not name."""

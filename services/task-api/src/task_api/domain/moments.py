@@ -1,39 +1,18 @@
-"""Wall-clock time and instants: when a task is due, when a reminder fires, which slot a due moment is."""
+"""Which slot of a series a due moment is."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time
 from zoneinfo import ZoneInfo
 
-_DAY = timedelta(days=1)
+from event_contracts.moments import resolve
+from event_contracts.values import parse_local
 
 
-def resolve(local: datetime, zone: str) -> datetime:
-    """Give the UTC instant of a naive local date-time.
-
-    In a gap of the clock it moves forward by the gap, in an overlap it is the first of the two (RFC 5545, 3.3.5).
-    """
-    return local.replace(tzinfo=ZoneInfo(zone), fold=0).astimezone(UTC)
-
-
-def due_instant(
-    due_at: datetime | None, due_date: date | None, zone: str, day_start: time
-) -> datetime | None:
-    """Give the instant a task is due: `due_at`, or `due_date` at `day_start` in the zone; None without a due."""
-    if due_at is not None:
-        return due_at
-    if due_date is not None:
-        return resolve(datetime.combine(due_date, day_start), zone)
-    return None
-
-
-def before_due(due: datetime, offset: timedelta, zone: str) -> datetime:
-    """Give `due` minus `offset`: whole days are days on the wall clock in the zone, the rest is exact."""
-    days, rest = divmod(offset, _DAY)
-    if not days:
-        return due - rest
-    local = due.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
-    return resolve(local - days * _DAY, zone) - rest
+def start_of_slot(key: str, zone: str) -> datetime:
+    """Give the instant at which a slot begins; that of an all-day one is its midnight in the zone."""
+    moment = parse_local(key)
+    return resolve(moment if isinstance(moment, datetime) else datetime.combine(moment, time.min), zone)
 
 
 def slot_of(due_at: datetime | None, due_date: date | None, zone: str) -> str | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from event_contracts.series import RecurrencePolicies
+from task_api.domain.task import Change, as_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,11 @@ class Series:
     def has_ended(self) -> bool:
         return self.ended_at is not None
 
+    @property
+    def goes_on(self) -> Recurrence | None:
+        """What its instances say of it: nothing once it has ended."""
+        return None if self.has_ended else self.recurrence
+
     def edited(self, recurrence: Recurrence, zone: str, at: datetime) -> Series:
         """Give the series with another rule, policies or zone; itself when they are what they were."""
         if (recurrence, zone) == (self.recurrence, self.timezone):
@@ -73,6 +80,45 @@ class Series:
             return self
         return replace(self, version=self.version + 1, ended_at=None, updated_at=at)
 
+    def begun_again(self, recurrence: Recurrence, zone: str, at: datetime) -> Series:
+        """Give the series that had ended as it is with a recurrence again: what fell in between is not made up for."""
+        return replace(
+            self,
+            version=self.version + 1,
+            recurrence=recurrence,
+            timezone=zone,
+            ended_at=None,
+            resumed_at=at,
+            updated_at=at,
+        )
+
     def in_zone(self, zone: str, at: datetime) -> Series:
         """Give the series with its wall clock in another zone."""
         return replace(self, version=self.version + 1, timezone=zone, updated_at=at)
+
+
+POLICIES = tuple(RecurrencePolicies.model_fields)
+_WATCHED = (
+    "rrule",
+    *POLICIES,
+    "timezone",
+    "start",
+    "exdates",
+    "paused_at",
+    "resumed_at",
+    "ended_at",
+)
+
+
+def told(series: Series, field_name: str) -> Any:
+    """Give a field's value as history tells it, JSON; rule and policies are fields like the others."""
+    if field_name == "rrule":
+        return series.recurrence.rrule
+    holder = series.recurrence.policies if field_name in POLICIES else series
+    return as_json(getattr(holder, field_name))
+
+
+def differences(before: Series, after: Series) -> dict[str, Change]:
+    """Name the fields that differ, with both values as JSON."""
+    values = ((name, told(before, name), told(after, name)) for name in _WATCHED)
+    return {name: Change(old, new) for name, old, new in values if old != new}

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from event_contracts.moments import resolve
 from event_contracts.values import TaskStatus, parse_local
 from task_api.domain.ids import new_id
-from task_api.domain.moments import resolve
 from task_api.domain.task import Reminder, Task
 
 

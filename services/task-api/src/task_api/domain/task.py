@@ -8,9 +8,9 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
+from event_contracts.moments import before_due, due_instant
 from event_contracts.values import Channel, ClosedBy, Priority, TaskStatus
 from task_api.domain.errors import NotRecurring, TransitionRefused
-from task_api.domain.moments import before_due, due_instant
 
 OPEN_STATUSES = frozenset({TaskStatus.PENDING, TaskStatus.IN_PROGRESS})
 
@@ -106,7 +106,7 @@ def revise(
     A moved reminder is no longer snoozed or acknowledged. Returns `before` itself when nothing differs and the
     day's start is the same.
     """
-    if after == before and old_day_start in (None, day_start):
+    if after == before and _alike(after.metadata, before.metadata) and old_day_start in (None, day_start):
         return before
     old_due, new_due = before.due(old_day_start or day_start), after.due(day_start)
     known = {reminder.id: reminder for reminder in before.reminders}
@@ -122,6 +122,15 @@ def revise(
         else:
             reminders.append(reminder)
     return replace(after, version=before.version + 1, updated_at=at, reminders=tuple(reminders))
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same. To Python 1, 1.0 and True are equal; to a client they are not."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_alike(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    return type(one) is type(other) and bool(one == other)
 
 
 def _close(task: Task, by: ClosedBy, at: datetime, **fields: Any) -> Task:
@@ -191,6 +200,20 @@ def delete(task: Task, at: datetime, by: ClosedBy | None = None) -> Task:
     return _close(task, by or _abandoned(task), at, deleted_at=at)
 
 
+def erase(task: Task, at: datetime) -> Task:
+    """Take a task away with the account of its owner; whatever it was before, nothing follows from it."""
+    version = task.version + 1
+    return replace(
+        task,
+        version=version,
+        updated_at=at,
+        deleted_at=at,
+        closed_by=ClosedBy.ERASED,
+        closed_version=version,
+        closed_at=at,
+    )
+
+
 def restore(task: Task, at: datetime) -> Task:
     """Bring a deleted task back: open when the deletion closed it, else closed as it was. Another stays as it is.
 
@@ -217,14 +240,15 @@ _WATCHED = (
     "due_at",
     "due_date",
     "timezone",
-    "metadata",
     "series_id",
+    "occurrence_key",
     "closed_by",
     "deleted_at",
 )
 
 
-def _json(value: Any) -> Any:
+def as_json(value: Any) -> Any:
+    """Give a field's value as JSON has it."""
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, date):
@@ -241,13 +265,13 @@ def _told(reminder: Reminder) -> dict[str, Any]:
     if reminder.offset is not None:
         told["offset_seconds"] = int(reminder.offset.total_seconds())
     if reminder.at is not None:
-        told["at"] = _json(reminder.at)
+        told["at"] = as_json(reminder.at)
     if reminder.channels:
         told["channels"] = list(reminder.channels)
     if reminder.snoozed_until is not None:
-        told["snoozed_until"] = _json(reminder.snoozed_until)
+        told["snoozed_until"] = as_json(reminder.snoozed_until)
     if reminder.acknowledged_at is not None:
-        told["acknowledged_at"] = _json(reminder.acknowledged_at)
+        told["acknowledged_at"] = as_json(reminder.acknowledged_at)
     return told
 
 
@@ -255,7 +279,7 @@ def told(task: Task, field_name: str) -> Any:
     """Give a field's value as history tells it: JSON, and of reminders what a person said."""
     if field_name == "reminders":
         return [_told(reminder) for reminder in task.reminders]
-    return _json(getattr(task, field_name))
+    return as_json(getattr(task, field_name))
 
 
 def differences(before: Task, after: Task) -> dict[str, Change]:
@@ -265,6 +289,8 @@ def differences(before: Task, after: Task) -> dict[str, Change]:
         for name in _WATCHED
         if getattr(before, name) != getattr(after, name)
     }
+    if not _alike(before.metadata, after.metadata):
+        changes["metadata"] = Change(told(before, "metadata"), told(after, "metadata"))
     old, new = told(before, "reminders"), told(after, "reminders")
     if old != new:
         changes["reminders"] = Change(old, new)

@@ -14,6 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from task_api.adapters.postgres.tls import tls
+
 _ADVISORY_KEY = 7_402_118_903
 _WAIT_FOR_OTHERS = "60s"
 _LOCK_TIMEOUT = "5s"
@@ -56,13 +58,17 @@ def _run(connection: Connection, target: str) -> tuple[str | None, str | None]:
     return before, after
 
 
-async def migrate(database_url: str, target: str = "head") -> tuple[str | None, str | None]:
+async def migrate(
+    database_url: str, target: str = "head", *, authority: str | None = None
+) -> tuple[str | None, str | None]:
     """Bring the database to `target` ("head", "base" or a revision) and give the revisions before and after.
 
     `database_url` is `postgresql+asyncpg://…`. Raises MigrationFailed when the database cannot be reached, when
     another migration holds the lock for longer than a minute, or when a table stays locked for longer than 5 s.
     """
-    engine = create_async_engine(database_url, poolclass=NullPool, connect_args={"timeout": 10})
+    engine = create_async_engine(
+        database_url, poolclass=NullPool, connect_args={**tls(database_url, authority), "timeout": 10}
+    )
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(_run, target)

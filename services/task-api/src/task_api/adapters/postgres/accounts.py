@@ -17,7 +17,7 @@ from task_api.adapters.postgres.database import PostgresDatabase, storage_errors
 from task_api.adapters.postgres.rows import Row
 from task_api.adapters.postgres.tables import refresh_tokens, session_families, users
 from task_api.adapters.postgres.transaction import PostgresTransaction
-from task_api.application.account_ports import NewSession, Rotated
+from task_api.application.account_ports import EndedSession, NewSession, Rotated
 from task_api.application.administration import Managed
 from task_api.application.ports import Position
 from task_api.domain.account import Account, email_key
@@ -78,8 +78,15 @@ _REGISTER = _statement(
     *_SESSION_NAMES,
 )
 
+# Disabling holds the account's row: the statement waits for it and then finds the account shut. The other way round,
+# disabling waits and then finds the new family.
 _OPEN_SESSION = _statement(
-    f"WITH owner AS (SELECT id FROM users WHERE id = :user_id), {_NEW_SESSION} SELECT id FROM owner",  # noqa: S608
+    f"""
+    WITH owner AS (
+        SELECT {", ".join(_COLUMNS)} FROM users WHERE id = :user_id AND disabled_at IS NULL FOR SHARE
+    ), {_NEW_SESSION}
+    SELECT * FROM owner
+    """,  # noqa: S608 - names of our own columns
     "user_id",
     *_SESSION_NAMES,
 )
@@ -215,9 +222,10 @@ class PostgresAccounts:
             )
             return Managed(account_of(row), row["disabled_at"]), [one.id for one in ended]
 
-    async def open_session(self, user_id: UUID, session: NewSession) -> None:
-        """Insert a family and its first token."""
-        await self._one(_OPEN_SESSION, _session_row(session) | {"user_id": user_id})
+    async def open_session(self, user_id: UUID, session: NewSession) -> Account | None:
+        """Insert a family and its first token; the account as it is now, None when it is shut or gone."""
+        row = await self._one(_OPEN_SESSION, _session_row(session) | {"user_id": user_id})
+        return None if row is None else account_of(row)
 
     async def rotate(
         self, old_hash: bytes, new_hash: bytes, at: datetime, expires_at: datetime
@@ -227,8 +235,8 @@ class PostgresAccounts:
         row = await self._one(_ROTATE, values)
         return None if row is None else Rotated(account_of(row), row["family_id"])
 
-    async def revoke_reused(self, token_hash: bytes, at: datetime) -> UUID | None:
-        """Revoke the family of a token that was used before, and give its id."""
+    async def revoke_reused(self, token_hash: bytes, at: datetime) -> EndedSession | None:
+        """Revoke the family of a token that was used before."""
         family = select(refresh_tokens.c.family_id).where(
             refresh_tokens.c.hash == token_hash, refresh_tokens.c.used_at.is_not(None)
         )
@@ -236,9 +244,9 @@ class PostgresAccounts:
             update(session_families)
             .where(session_families.c.id == family.scalar_subquery(), session_families.c.revoked_at.is_(None))
             .values(revoked_at=at)
-            .returning(session_families.c.id)
+            .returning(session_families.c.id, session_families.c.user_id)
         )
-        return None if row is None else row["id"]
+        return None if row is None else EndedSession(row["id"], row["user_id"])
 
     async def revoke(self, user_id: UUID, family_id: UUID, at: datetime) -> None:
         """Revoke a family of this user."""

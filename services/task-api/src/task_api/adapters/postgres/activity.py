@@ -74,7 +74,7 @@ _READ = text(
 
 
 async def tell(connection: AsyncConnection, entry: Entry) -> bool:
-    """Write a line in the connection's open transaction; False when it is there already, or the task is not."""
+    """Write a line, in the transaction if one is open; False when it is there already, or the task is not."""
     return (await connection.execute(_TOLD, _entry_values(entry))).scalar_one_or_none() is not None
 
 
@@ -83,19 +83,22 @@ class PostgresLedger:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        # What is one statement commits by itself: one round trip instead of three.
+        self._plain = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def record(self, entry: Entry, mark: ReminderMark | None = None) -> bool:
         """Write the line and the mark; False when the line is there already, or the task is not."""
         with storage_errors():
-            async with self._engine.begin() as connection:
-                if mark is None:
+            if mark is None:
+                async with self._plain.connect() as connection:
                     return await tell(connection, entry)
+            async with self._engine.begin() as connection:
                 return await _tell_and_mark(connection, entry, mark)
 
     async def mark_read(self, user_id: UUID, notification_ids: tuple[UUID, ...], at: datetime) -> None:
         """Note what the person read; what is noted already stays."""
         with storage_errors():
-            async with self._engine.begin() as connection:
+            async with self._plain.connect() as connection:
                 await connection.execute(
                     _READ, {"user_id": user_id, "notification_ids": list(notification_ids), "read_at": at}
                 )

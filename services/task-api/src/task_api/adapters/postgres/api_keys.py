@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import TextClause, bindparam, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from task_api.adapters.postgres.database import storage_errors
-from task_api.adapters.postgres.tables import api_keys
+from task_api.adapters.postgres.database import PostgresDatabase, storage_errors
+from task_api.adapters.postgres.tables import api_keys, users
 from task_api.application.api_keys import ApiKey, Scope
 
 _COLUMNS = ("id", "user_id", "name", "scopes", "created_at", "expires_at", "last_used_at")
@@ -51,9 +51,10 @@ _USE = _statement(
 
 
 class PostgresApiKeys:
-    """The port ApiKeyStore; each call is a statement that commits by itself."""
+    """The port ApiKeyStore; each call but `add` is a statement that commits by itself."""
 
     def __init__(self, engine: AsyncEngine) -> None:
+        self._database = PostgresDatabase(engine)
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def add(self, key: ApiKey, key_hash: bytes, limit: int) -> bool:
@@ -68,7 +69,11 @@ class PostgresApiKeys:
             "expires_at": key.expires_at,
             "limit": limit,
         }
-        return bool(await self._rows(_ADD, values))
+        async with self._database.begin() as work:
+            # The account's row first: a statement that counted before it waited would not see the other's key.
+            owner = select(users.c.id).where(users.c.id == key.user_id).with_for_update(key_share=True)
+            await work.connection.execute(owner)
+            return (await work.connection.execute(_ADD, values)).one_or_none() is not None
 
     async def of(self, user_id: UUID) -> Sequence[ApiKey]:
         """Read a user's keys, the newest first."""

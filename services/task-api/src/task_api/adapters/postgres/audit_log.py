@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
-from sqlalchemy import insert, literal, select, tuple_
+from sqlalchemy import Insert, insert, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from task_api.adapters.postgres.database import storage_errors
 from task_api.adapters.postgres.tables import audit_log
-from task_api.application.audit import AuditLine, Origin
+from task_api.application.audit import AuditFilter, AuditLine, Origin
 from task_api.application.ports import Position
+
+
+def append_line(line: AuditLine) -> Insert:
+    """Give the statement that writes one line."""
+    return insert(audit_log).values(
+        id=line.id,
+        at=line.at,
+        action=line.action,
+        succeeded=line.succeeded,
+        user_id=line.user_id,
+        address=line.origin.address,
+        request_id=line.origin.request_id,
+        detail=dict(line.detail),
+    )
 
 
 class PostgresAudit:
@@ -22,30 +35,22 @@ class PostgresAudit:
 
     async def append(self, line: AuditLine) -> None:
         """Write one line."""
-        values = {
-            "id": line.id,
-            "at": line.at,
-            "action": line.action,
-            "succeeded": line.succeeded,
-            "user_id": line.user_id,
-            "address": line.origin.address,
-            "request_id": line.origin.request_id,
-            "detail": dict(line.detail),
-        }
         with storage_errors():
             async with self._engine.connect() as connection:
-                await connection.execute(insert(audit_log).values(values))
+                await connection.execute(append_line(line))
 
-    async def page(
-        self, user_id: UUID | None, action: str | None, after: Position | None, limit: int
-    ) -> Sequence[AuditLine]:
+    async def page(self, wanted: AuditFilter, after: Position | None, limit: int) -> Sequence[AuditLine]:
         """Read lines, the newest first."""
         line = audit_log.c
         query = select(audit_log).order_by(line["at"].desc(), line.id.desc()).limit(limit)
-        if user_id is not None:
-            query = query.where(line.user_id == user_id)
-        if action is not None:
-            query = query.where(line.action == action)
+        for column in ("user_id", "action", "succeeded"):
+            value = getattr(wanted, column)
+            if value is not None:
+                query = query.where(line[column] == value)
+        if wanted.since is not None:
+            query = query.where(line["at"] >= wanted.since)
+        if wanted.until is not None:
+            query = query.where(line["at"] < wanted.until)
         if after is not None:
             query = query.where(tuple_(line["at"], line.id) < tuple_(literal(after.key), literal(after.id)))
         with storage_errors():

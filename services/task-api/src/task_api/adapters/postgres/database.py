@@ -15,11 +15,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from task_api.adapters.postgres import write_statements
+from task_api.adapters.postgres.tls import tls
 from task_api.adapters.postgres.transaction import PostgresTransaction
+from task_api.application.usage_metrics import count_writes
 from task_api.domain.errors import StorageUnavailable
 
-_BUSY = frozenset(
+_CANNOT_ANSWER = frozenset(
     {
+        "28000",  # it does not let us in like this: without TLS, say
+        "28P01",  # nor with this password
         "40P01",  # deadlock detected
         "53300",  # too many connections
         "55P03",  # lock not available
@@ -31,11 +35,15 @@ _BUSY = frozenset(
 )
 
 
-def connect(database_url: str, *, pool_size: int, lock_timeout: str = "5s") -> AsyncEngine:
+def connect(
+    database_url: str, *, pool_size: int, lock_timeout: str = "5s", authority: str | None = None
+) -> AsyncEngine:
     """Give the engine of `postgresql+asyncpg://…`; nothing is connected yet.
 
-    Statements are prepared once per connection. A lock is awaited for `lock_timeout` and a statement for 30 s, so
-    that one that hangs frees its connection.
+    Statements are prepared once per connection, and never compiled: that pays for queries of many seconds, and where
+    statistics are missing the planner takes some of ours for such; each then cost a second. A lock is awaited for
+    `lock_timeout` and a statement for 30 s, so that one that hangs frees its connection. `authority` is what `tls`
+    verifies the server by.
     """
     return create_async_engine(
         database_url,
@@ -46,11 +54,13 @@ def connect(database_url: str, *, pool_size: int, lock_timeout: str = "5s") -> A
         json_serializer=write_statements.json_text,
         json_deserializer=orjson.loads,
         connect_args={
+            **tls(database_url, authority),
             "timeout": 3,
             "command_timeout": 35,
             "server_settings": {
                 "application_name": "task-api",
                 "timezone": "UTC",
+                "jit": "off",
                 "lock_timeout": lock_timeout,
                 "statement_timeout": "30s",
                 "idle_in_transaction_session_timeout": "30s",
@@ -76,7 +86,7 @@ def storage_errors() -> Iterator[None]:
         gone = error.connection_invalidated or (
             state is None and isinstance(error, InterfaceError | OperationalError)
         )
-        if gone or state in _BUSY:
+        if gone or state in _CANNOT_ANSWER:
             raise StorageUnavailable(state or type(error.orig).__name__) from error
         raise
 
@@ -93,14 +103,18 @@ class PostgresDatabase:
         """Open a unit of work: committed when the block ends, rolled back when it raises."""
         with storage_errors():
             async with self._engine.begin() as connection:
-                yield PostgresTransaction(connection)
+                work = PostgresTransaction(connection)
+                yield work
+        count_writes(work.written)
 
     @asynccontextmanager
     async def single(self) -> AsyncIterator[PostgresTransaction]:
         """Open a connection whose statements each commit by themselves: without BEGIN and COMMIT on the way."""
         with storage_errors():
             async with self._plain.connect() as connection:
-                yield PostgresTransaction(connection)
+                work = PostgresTransaction(connection)
+                yield work
+        count_writes(work.written)
 
     async def ping(self) -> None:
         """Return when the database answers."""

@@ -7,15 +7,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Uuid, any_, delete, func, literal, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from task_api.adapters.postgres.audit_log import append_line
 from task_api.adapters.postgres.database import storage_errors
 from task_api.adapters.postgres.outbox_append import enqueue
-from task_api.adapters.postgres.rows import EPOCH, task_of
+from task_api.adapters.postgres.rows import EPOCH, among, task_of
 from task_api.adapters.postgres.tables import (
     api_keys,
     audit_log,
+    notification_channels,
     series,
     session_families,
     tasks,
@@ -23,6 +25,7 @@ from task_api.adapters.postgres.tables import (
     users,
 )
 from task_api.adapters.postgres.transaction import owner_of
+from task_api.application.audit import AuditLine
 from task_api.application.erase_account import Chunk
 from task_api.application.ports import Announcement
 
@@ -60,12 +63,14 @@ class PostgresErasing:
 
     async def remove_tasks(self, task_ids: Sequence[UUID], announcements: Sequence[Announcement]) -> None:
         """Delete tasks; their reminders, history and activity go along."""
-        gone = any_(literal(list(task_ids), ARRAY(Uuid)))
-        await self._connection.execute(delete(tasks).where(tasks.c.id == gone))
+        await self._connection.execute(delete(tasks).where(among(tasks.c.id, task_ids)))
         await enqueue(self._connection, announcements)
 
     async def remove_account(self, user_id: UUID, announcement: Announcement) -> None:
-        """Delete series, counter and account; sessions, keys, kept answers and read marks go along."""
+        """Delete series, counter and account; keys, kept answers and read marks go along.
+
+        Ended sessions stay as long as their tokens, without a name.
+        """
         await self._connection.execute(delete(series).where(series.c.user_id == user_id))
         # The deletion of the series has raised the counter by the time of the commit, unless that is done now.
         await self._connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
@@ -94,7 +99,7 @@ class PostgresErasures:
                 kept: str | None = (await connection.execute(found)).scalar_one_or_none()
                 return kept
 
-    async def request(self, user_id: UUID, at: datetime) -> Sequence[UUID]:
+    async def request(self, user_id: UUID, at: datetime, line: AuditLine) -> Sequence[UUID]:
         """Shut the account: what names the person goes at once, the rest by and by."""
         nobody = func.concat(_NOBODYS_ADDRESS, ":", users.c.id)
         with storage_errors():
@@ -112,12 +117,15 @@ class PostgresErasures:
                         password_hash="",
                     )
                 )
-                await connection.execute(delete(api_keys).where(api_keys.c.user_id == user_id))
+                for theirs in (api_keys, notification_channels):
+                    await connection.execute(delete(theirs).where(theirs.c.user_id == user_id))
+                await connection.execute(append_line(line))
                 family = session_families
                 ended = await connection.execute(
                     update(family)
                     .where(family.c.user_id == user_id, family.c.revoked_at.is_(None))
-                    .values(revoked_at=at)
+                    # Sessions live by the machine's clock, even where a test moves the service's.
+                    .values(revoked_at=func.clock_timestamp())
                     .returning(family.c.id)
                 )
                 return [row.id for row in ended]

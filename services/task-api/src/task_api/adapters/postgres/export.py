@@ -1,73 +1,118 @@
-"""Everything that is kept of a person, row by row: nothing but a row is ever in memory."""
+"""Everything that is kept of a person, row by row: nothing but a batch of rows is ever in memory."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TextClause, Uuid, bindparam, text
+import orjson
+from pydantic import TypeAdapter
+from sqlalchemy import ColumnElement, Select, Table, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from task_api.adapters.fernet_seal import Seal
 from task_api.adapters.postgres.database import storage_errors
+from task_api.adapters.postgres.tables import (
+    api_keys,
+    audit_log,
+    calendar_tokens,
+    notification_channels,
+    notification_preferences,
+    notification_reads,
+    series,
+    series_history,
+    session_families,
+    task_activity,
+    task_history,
+    task_reminders,
+    tasks,
+    users,
+)
 
 _BATCH = 200
+_DURATION = TypeAdapter(timedelta)
 
 
-def _rows(select: str) -> TextClause:
-    return text(select).bindparams(bindparam("user_id", type_=Uuid()))
+def _rows(
+    table: Table, *order: str, owner: str = "user_id", leave_out: frozenset[str] = frozenset()
+) -> Select[Any]:
+    shown: list[ColumnElement[Any]] = [column for column in table.c if column.name not in leave_out]
+    mine = select(*shown).where(table.c[owner] == bindparam("user_id"))
+    return mine.order_by(*(table.c[name] for name in order))
 
+
+_SERIES_HISTORY = (
+    select(*series_history.c)
+    .join(series, series.c.id == series_history.c.series_id)
+    .where(series.c.user_id == bindparam("user_id"))
+    .order_by(series_history.c.series_id, series_history.c.version)
+)
 
 _SECTIONS = {
-    "profile": _rows(
-        "SELECT (to_jsonb(one) - 'password_hash' - 'email_key')::text FROM users AS one WHERE id = :user_id"
-    ),
-    "series": _rows("SELECT to_jsonb(one)::text FROM series AS one WHERE user_id = :user_id ORDER BY id"),
-    "tasks": _rows(
-        "SELECT (to_jsonb(one) - 'search' - 'title_key' - 'priority_rank')::text "
-        "FROM tasks AS one WHERE user_id = :user_id ORDER BY id"
-    ),
-    "reminders": _rows(
-        "SELECT to_jsonb(one)::text FROM task_reminders AS one WHERE user_id = :user_id ORDER BY task_id, position"
-    ),
-    "history": _rows(
-        "SELECT to_jsonb(one)::text FROM task_history AS one WHERE user_id = :user_id ORDER BY task_id, version"
-    ),
-    "activity": _rows(
-        "SELECT to_jsonb(one)::text FROM task_activity AS one WHERE user_id = :user_id ORDER BY task_id, at, id"
-    ),
-    "notification_reads": _rows(
-        "SELECT to_jsonb(one)::text FROM notification_reads AS one WHERE user_id = :user_id "
-        "ORDER BY notification_id"
-    ),
-    "api_keys": _rows(
-        "SELECT (to_jsonb(one) - 'hash')::text FROM api_keys AS one WHERE user_id = :user_id ORDER BY id"
-    ),
-    "sessions": _rows(
-        "SELECT to_jsonb(one)::text FROM session_families AS one WHERE user_id = :user_id ORDER BY id"
-    ),
-    "audit": _rows(
-        "SELECT to_jsonb(one)::text FROM audit_log AS one WHERE user_id = :user_id ORDER BY at, id"
-    ),
+    "profile": _rows(users, owner="id", leave_out=frozenset({"password_hash", "email_key"})),
+    "series": _rows(series, "id"),
+    "series_history": _SERIES_HISTORY,
+    "tasks": _rows(tasks, "id", leave_out=frozenset({"search", "title_key", "priority_rank"})),
+    "reminders": _rows(task_reminders, "task_id", "position"),
+    "history": _rows(task_history, "task_id", "version"),
+    "activity": _rows(task_activity, "task_id", "at", "id"),
+    "notification_reads": _rows(notification_reads, "notification_id"),
+    "notification_preferences": _rows(notification_preferences),
+    "notification_channels": _rows(notification_channels, "position", "id"),
+    "api_keys": _rows(api_keys, "id", leave_out=frozenset({"hash"})),
+    "calendar_token": _rows(calendar_tokens, leave_out=frozenset({"hash"})),
+    "sessions": _rows(session_families, "id"),
+    "audit": _rows(audit_log, "at", "id"),
 }
-"""The sections of an export, each a statement that gives one JSON text a row. No secret is among them."""
+"""The sections of an export, each a statement that gives its rows in a steady order. No secret is among them."""
+
+
+def _written(value: object) -> str:
+    """What orjson does not write by itself: durations as the API has them, and the driver's own kind of UUID."""
+    if isinstance(value, timedelta):
+        if value.days >= 365:
+            # A year has no fixed length: nothing of ours reads one in a duration.
+            return f"P{value.days}DT{value.seconds}S"
+        return str(_DURATION.dump_python(value, mode="json"))
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(type(value).__name__)
 
 
 class PostgresExport:
     """Reads a person's rows as of one moment."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, seal: Seal) -> None:
         self._engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        self._seal = seal
 
-    async def rows(self, user_id: UUID) -> AsyncIterator[tuple[str, str]]:
-        """Give (section, JSON text of one row), section by section."""
+    async def rows(self, user_id: UUID) -> AsyncGenerator[tuple[str, bytes], None]:
+        """Give (section, JSON of one row), section by section; instants are RFC 3339 with Z.
+
+        A connection and its snapshot are held until the last row is taken: take them without waiting for anybody.
+        Raises StorageUnavailable.
+        """
         with storage_errors():
             async with self._engine.connect() as connection:
                 for section, statement in _SECTIONS.items():
                     stream = await connection.stream(
                         statement, {"user_id": user_id}, execution_options={"yield_per": _BATCH}
                     )
+                    names = [str(name) for name in stream.keys()]  # noqa: SIM118 - a result is no mapping
                     async for row in stream:
-                        yield section, row[0]
+                        one = dict(zip(names, row, strict=True))
+                        if "sealed" in one:
+                            one |= self._shown(one.pop("sealed"))
+                        yield section, orjson.dumps(one, default=_written, option=orjson.OPT_UTC_Z)
+
+    def _shown(self, sealed: bytes) -> dict[str, str]:
+        """What the API shows of a channel again: where it leads, but no credentials. Raises ChannelsUnreadable."""
+        content = self._seal.open(sealed)
+        address: str = content.get("endpoint") or content["url"]
+        scheme = address.partition(":")[0]
+        return {"address": address} if scheme in ("http", "https") else {"service": scheme}
 
     @property
     def sections(self) -> tuple[str, ...]:

@@ -25,10 +25,19 @@ def _statement(sql: str) -> TextClause:
 
 
 # An instance of a series leaves its emptied row behind: its slot stays used, and its neighbours stay neighbours.
+# The last one of a series that rests, or rested until lately, stays whole: what comes next copies its fields from it.
 _TASKS = _statement(
     f"""
     WITH doomed AS (
-        SELECT id, series_id FROM tasks WHERE deleted_at < :before AND purged_at IS NULL
+        SELECT id, series_id FROM tasks WHERE deleted_at < :before AND purged_at IS NULL AND NOT EXISTS (
+            SELECT FROM series WHERE series.id = tasks.series_id AND series.ended_at IS NULL
+                AND (series.paused_at IS NOT NULL OR series.resumed_at >= :before)
+                AND tasks.closed_by IN ('completed', 'skipped')
+                AND NOT EXISTS (
+                    SELECT FROM tasks AS later WHERE later.predecessor_task_id = tasks.id
+                        AND later.closed_by IS DISTINCT FROM 'withdrawn'
+                )
+        )
         ORDER BY deleted_at LIMIT {_BATCH} FOR UPDATE SKIP LOCKED
     ), gone AS (
         DELETE FROM tasks WHERE id IN (SELECT id FROM doomed WHERE series_id IS NULL)

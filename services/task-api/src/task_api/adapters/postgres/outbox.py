@@ -10,7 +10,8 @@ from sqlalchemy import ARRAY, Boolean, Float, Integer, Text, Uuid, bindparam, te
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from task_api.adapters.postgres.database import connect, storage_errors
-from task_api.application.outbox_ports import Failure, OutboxRow, OutboxState
+from task_api.application.outbox_ports import EVERYTHING, Failure, OutboxRow, OutboxState, Share
+from task_api.application.relay_outbox import LANES, MAX_BYTES
 
 # Two questions, for each has its own partial index.
 _HAS_WORK = text(
@@ -23,28 +24,40 @@ _HAS_WORK = text(
     """
 ).bindparams(bindparam("topics", type_=ARRAY(Text)))
 
-# Topic by topic, so that one whose rows do not pass cannot stand before the others.
+# Topic by topic, so that one whose rows do not pass cannot stand before the others. What is beyond the bytes stays in
+# the database: of great events it would be read again for each request. A second row always comes, to tell one that
+# cannot pass from a broker that takes none.
 _TAKE = text(
     """
     WITH fresh AS (
-        SELECT o.* FROM unnest(:topics) AS wanted(name) CROSS JOIN LATERAL (
-            SELECT id, topic, key, event, attempts, false AS waited FROM outbox
+        SELECT o.*,
+               row_number() OVER oldest_first AS place,
+               sum(octet_length(event)) OVER oldest_first - octet_length(event) AS bytes_before
+        FROM unnest(:topics) AS wanted(name) CROSS JOIN LATERAL (
+            SELECT id, topic, key, event, attempts, false AS waited, created_at FROM outbox
             WHERE topic = wanted.name AND parked_at IS NULL AND next_attempt_at IS NULL
+                AND (:shares = 1 OR (hashtext(key) & 2147483647) % :shares = :share)
             ORDER BY created_at, id LIMIT :fresh FOR UPDATE SKIP LOCKED
         ) AS o
+        WINDOW oldest_first AS (PARTITION BY topic ORDER BY created_at, id)
     ), waited AS (
         SELECT o.* FROM unnest(:topics) AS wanted(name) CROSS JOIN LATERAL (
             SELECT id, topic, key, event, attempts, true AS waited FROM outbox
             WHERE topic = wanted.name AND parked_at IS NULL AND next_attempt_at <= clock_timestamp()
+                AND (:shares = 1 OR (hashtext(key) & 2147483647) % :shares = :share)
             ORDER BY next_attempt_at, id LIMIT :waited FOR UPDATE SKIP LOCKED
         ) AS o
     )
-    SELECT * FROM fresh UNION ALL SELECT * FROM waited
+    SELECT id, topic, key, event, attempts, waited FROM fresh WHERE place <= 2 OR bytes_before < :bytes
+    UNION ALL SELECT * FROM waited
     """
 ).bindparams(
     bindparam("topics", type_=ARRAY(Text)),
     bindparam("fresh", type_=Integer),
+    bindparam("bytes", type_=Integer),
     bindparam("waited", type_=Integer),
+    bindparam("share", type_=Integer),
+    bindparam("shares", type_=Integer),
 )
 
 _PUBLISHED = text("DELETE FROM outbox WHERE id = ANY(:ids)").bindparams(bindparam("ids", type_=ARRAY(Uuid)))
@@ -80,17 +93,17 @@ _STATE = text(
 _REASON_MAX = 500
 
 
-def relay_engine(database_url: str) -> AsyncEngine:
-    """Give an engine of one connection for the relay alone.
+def relay_engine(database_url: str, authority: str | None = None) -> AsyncEngine:
+    """Give an engine of one connection a lane, for the relay alone.
 
-    Its transaction stays open while the broker answers: taken from the requests' pool, a slow broker would eat into
+    Its transactions stay open while the broker answers: taken from the requests' pool, a slow broker would eat into
     what requests need.
     """
-    return connect(database_url, pool_size=1)
+    return connect(database_url, pool_size=LANES, authority=authority)
 
 
 class PostgresOutbox:
-    """The outbox table, through an engine whose connection only the relay uses (`relay_engine`)."""
+    """The outbox table, through an engine whose connections only the relay uses (`relay_engine`)."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -104,11 +117,20 @@ class PostgresOutbox:
                 return bool(await connection.scalar(_HAS_WORK, {"topics": list(topics)}))
 
     @asynccontextmanager
-    async def take(self, topics: Sequence[str], fresh: int, waited: int) -> AsyncIterator[_HeldRows]:
+    async def take(
+        self, topics: Sequence[str], fresh: int, waited: int, share: Share = EVERYTHING
+    ) -> AsyncIterator[_HeldRows]:
         """Lock rows that are due; they are free again when the block ends, whichever way it ends."""
         with storage_errors():
             async with self._engine.begin() as connection:
-                wanted = {"topics": list(topics), "fresh": fresh, "waited": waited}
+                wanted = {
+                    "topics": list(topics),
+                    "fresh": fresh,
+                    "bytes": MAX_BYTES,
+                    "waited": waited,
+                    "share": share.number,
+                    "shares": share.of,
+                }
                 taken = await connection.execute(_TAKE, wanted)
                 yield _HeldRows(
                     connection,

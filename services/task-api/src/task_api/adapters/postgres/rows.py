@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Label, Text, literal_column, select
+from sqlalchemy import ARRAY, ColumnElement, Label, Text, Uuid, any_, literal, literal_column, select
 
 from event_contracts.series import Anchor, DstGap, MonthEnd, Overdue, PileUp, RecurrencePolicies
 from event_contracts.values import Channel, ClosedBy, Priority, TaskStatus
@@ -37,9 +37,15 @@ REMINDERS: Label[str] = literal_column(
 EPOCH = select(epoch.c.value).scalar_subquery().label("epoch")
 """A column that holds the database's epoch, for `owner_of`."""
 
+
+def among(column: ColumnElement[UUID], ids: Collection[UUID]) -> ColumnElement[bool]:
+    """Whether a column is one of some ids, with one parameter however many they are."""
+    return column == any_(literal(list(ids), ARRAY(Uuid)))
+
+
 RECURRENCE_COLUMNS = tuple(
     series_table.c[name].label(f"series_{name}")
-    for name in ("rrule", "anchor", "month_end", "overdue", "dst_gap", "pile_up")
+    for name in ("rrule", "anchor", "month_end", "overdue", "dst_gap", "pile_up", "ended_at")
 )
 """The columns of a series that is joined to its task, for `joined_recurrence`."""
 
@@ -116,8 +122,10 @@ def recurrence_of(row: Row, prefix: str = "") -> Recurrence:
 
 
 def joined_recurrence(row: Row) -> Recurrence | None:
-    """Give the recurrence of a row with RECURRENCE_COLUMNS; None when the task has no series."""
-    return None if row["series_rrule"] is None else recurrence_of(row, "series_")
+    """Give the recurrence of a row with RECURRENCE_COLUMNS; None when the task has no series, or one that has ended."""
+    if row["series_rrule"] is None or row["series_ended_at"] is not None:
+        return None
+    return recurrence_of(row, "series_")
 
 
 def series_of(row: Row) -> Series:

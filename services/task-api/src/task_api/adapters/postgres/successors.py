@@ -13,9 +13,10 @@ from task_api.adapters.postgres import activity
 from task_api.adapters.postgres.database import storage_errors
 from task_api.adapters.postgres.rows import REMINDERS
 from task_api.adapters.postgres.snapshots import with_reminders
-from task_api.adapters.postgres.tables import tasks, users
+from task_api.adapters.postgres.tables import tasks
 from task_api.adapters.postgres.transaction import PostgresTransaction
 from task_api.application.record_activity import Entry
+from task_api.application.usage_metrics import count_writes
 from task_api.domain.task import Task
 
 _LIVE = tasks.c.closed_by.is_distinct_from("withdrawn")
@@ -23,11 +24,6 @@ _LIVE = tasks.c.closed_by.is_distinct_from("withdrawn")
 
 class PostgresSuccessionWork(PostgresTransaction):
     """The port SuccessionWork on one connection."""
-
-    async def lock_account(self, user_id: UUID) -> bool:
-        """Lock the account's row; False when it is gone."""
-        locking = select(users.c.id).where(users.c.id == user_id).with_for_update(key_share=True)
-        return (await self.connection.execute(locking)).scalar_one_or_none() is not None
 
     async def neighbours(self, series_id: UUID, predecessor_id: UUID, key: str) -> Sequence[Task]:
         """Read the predecessor, what followed it, and who has the key, with their reminders."""
@@ -59,4 +55,6 @@ class PostgresSuccession:
         """Open a unit of work: committed when the block ends, rolled back when it raises."""
         with storage_errors():
             async with self._engine.begin() as connection:
-                yield PostgresSuccessionWork(connection)
+                work = PostgresSuccessionWork(connection)
+                yield work
+        count_writes(work.written)

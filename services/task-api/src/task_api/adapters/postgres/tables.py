@@ -76,16 +76,57 @@ _NOTE_USER_CHANGE = """
             RETURN NULL;
         END $$
 """
+# The emergency stop, so that whoever reaches the database can pull it. The locks wait for logins under way.
+_LOCK_DOWN = """
+    CREATE FUNCTION lock_down(why text) RETURNS TABLE (sessions bigint, keys bigint) LANGUAGE plpgsql AS $$
+        DECLARE moment timestamptz := clock_timestamp();
+        BEGIN
+            LOCK TABLE session_families, api_keys, calendar_tokens IN SHARE ROW EXCLUSIVE MODE;
+            UPDATE lockdown SET number = number + 1, since = coalesce(since, moment), reason = why;
+            UPDATE session_families SET revoked_at = moment WHERE revoked_at IS NULL;
+            GET DIAGNOSTICS sessions = ROW_COUNT;
+            DELETE FROM api_keys;
+            GET DIAGNOSTICS keys = ROW_COUNT;
+            DELETE FROM calendar_tokens;
+            INSERT INTO audit_log (id, at, action, succeeded, detail) VALUES (
+                gen_random_uuid(), moment, 'lockdown', true,
+                jsonb_build_object('reason', why, 'sessions', sessions, 'api_keys', keys)
+            );
+            RETURN NEXT;
+        END $$
+"""
+_LIFT_LOCKDOWN = """
+    CREATE FUNCTION lift_lockdown() RETURNS boolean LANGUAGE plpgsql AS $$
+        BEGIN
+            IF NOT EXISTS (SELECT FROM lockdown WHERE since IS NOT NULL FOR UPDATE) THEN
+                RETURN false;
+            END IF;
+            PERFORM lock_down('what came in while the replicas were learning of it');
+            UPDATE lockdown SET number = number + 1, since = NULL, reason = NULL;
+            INSERT INTO audit_log (id, at, action, succeeded) VALUES (
+                gen_random_uuid(), clock_timestamp(), 'lockdown_lifted', true
+            );
+            RETURN true;
+        END $$
+"""
 for _statement in (
     "CREATE EXTENSION IF NOT EXISTS unaccent",
     "CREATE EXTENSION IF NOT EXISTS btree_gin",
     _FOLDED,
     _TASK_SEARCH,
     _NOTE_USER_CHANGE,
+    _LOCK_DOWN,
+    _LIFT_LOCKDOWN,
 ):
     event.listen(metadata, "before_create", DDL(_statement))  # type: ignore[no-untyped-call]
 
-for _signature in ("note_user_change()", "task_search(text, text[], text)", "folded(text)"):
+for _signature in (
+    "lift_lockdown()",
+    "lock_down(text)",
+    "note_user_change()",
+    "task_search(text, text[], text)",
+    "folded(text)",
+):
     event.listen(metadata, "after_drop", DDL(f"DROP FUNCTION {_signature}"))  # type: ignore[no-untyped-call]
 
 users = Table(
@@ -122,7 +163,8 @@ session_families = Table(
     "session_families",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    # Null once the person was erased: that the session ended must be known for as long as its tokens live.
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="SET NULL"), index=True),
     Column("created_at", _INSTANT, nullable=False),
     Column("revoked_at", _INSTANT),
     Column("expires_at", _INSTANT, nullable=False),
@@ -157,6 +199,15 @@ api_keys = Table(
     Column("created_at", _INSTANT, nullable=False),
     Column("expires_at", _INSTANT),
     Column("last_used_at", _INSTANT),
+)
+
+calendar_tokens = Table(
+    "calendar_tokens",
+    metadata,
+    # One a person: a new secret takes the place of the old one.
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("created_at", _INSTANT, nullable=False),
 )
 
 audit_log = Table(
@@ -202,6 +253,19 @@ series = Table(
     CheckConstraint(_one_of("dst_gap", "forward", "skip"), name="dst_gap"),
     CheckConstraint(_one_of("pile_up", "wait", "allow"), name="pile_up"),
     Index("ix_series_user_id", "user_id"),
+)
+
+series_history = Table(
+    "series_history",
+    metadata,
+    # One row per version, as in task_history; the owner is the series'.
+    Column("series_id", Uuid, ForeignKey("series.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("at", _INSTANT, nullable=False),
+    Column("actor", JSONB, nullable=False),
+    Column("changes", JSONB, nullable=False),
+    # The command that wrote it, with the rows of its tasks: what can be taken back.
+    Column("change_id", Uuid, nullable=False, index=True),
 )
 
 tasks = Table(
@@ -352,6 +416,8 @@ task_history = Table(
     Column("change_id", Uuid, index=True),
     # One row per version: a change without history, or counted twice, cannot be written.
     UniqueConstraint("task_id", "version"),
+    # What changed lately, for a sibling that lost it. Rows come in the order of time: a block range is enough.
+    Index("ix_task_history_at", "at", postgresql_using="brin"),
 )
 
 task_activity = Table(
@@ -365,6 +431,9 @@ task_activity = Table(
     Column("kind", Text, nullable=False),
     Column("detail", JSONB, nullable=False, server_default="{}"),
     Index("ix_task_activity_task_id_at_id", "task_id", "at", "id"),
+    # What was announced, for an inbox that is built again.
+    Index("ix_task_activity_fired", "at", "id", postgresql_where=text("kind = 'reminder_fired'")),
+    Index("ix_task_activity_generated", "at", "id", postgresql_where=text("kind = 'occurrence_generated'")),
 )
 
 notification_reads = Table(
@@ -373,6 +442,49 @@ notification_reads = Table(
     Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     Column("notification_id", Uuid, primary_key=True),
     Column("read_at", _INSTANT, nullable=False),
+)
+
+notification_preferences = Table(
+    "notification_preferences",
+    metadata,
+    # No row: the defaults, at version 1.
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("email", Boolean, nullable=False),
+    Column("quiet_from", Time),
+    Column("quiet_until", Time),
+    Column("late_policy", Text, nullable=False),
+    Column("drop_after", Interval),
+    Column("generated", Boolean, nullable=False),
+    Column("updated_at", _INSTANT, nullable=False),
+    CheckConstraint("(quiet_from IS NULL) = (quiet_until IS NULL)", name="quiet_hours"),
+    CheckConstraint(_one_of("late_policy", "send", "digest", "drop_after"), name="late_policy"),
+    CheckConstraint("(late_policy = 'drop_after') = (drop_after IS NOT NULL)", name="drop_after"),
+)
+
+notification_channels = Table(
+    "notification_channels",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    # Addresses and secrets, encrypted: a copy of the database alone reaches nobody.
+    Column("sealed", LargeBinary, nullable=False),
+    CheckConstraint(_one_of("kind", "webhook", "chat", "push"), name="kind"),
+)
+
+lockdown = Table(
+    "lockdown",
+    metadata,
+    Column("singleton", Boolean, primary_key=True, server_default=text("true")),
+    # Rises with each stop and each lifting of one, so that no process misses a short one.
+    Column("number", Integer, nullable=False, server_default="0"),
+    Column("since", _INSTANT),
+    Column("reason", Text),
+    CheckConstraint("singleton", name="singleton"),
 )
 
 idempotency_keys = Table(

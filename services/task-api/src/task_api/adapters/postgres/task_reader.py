@@ -15,8 +15,10 @@ from sqlalchemy import (
     Float,
     Select,
     Text,
+    Uuid,
     and_,
     any_,
+    bindparam,
     cast,
     func,
     literal,
@@ -42,6 +44,7 @@ from task_api.adapters.postgres.rows import (
 from task_api.adapters.postgres.search_words import query_of
 from task_api.adapters.postgres.tables import (
     series,
+    series_history,
     task_activity,
     task_history,
     tasks,
@@ -67,8 +70,21 @@ SEARCHED = 1_000
 _TAGS_MAX = 1_000
 _GENERATED = frozenset({"search", "title_key", "priority_rank", "due_instant", "purged_at"})
 _SHOWN = tuple(column for column in tasks.c if column.name not in _GENERATED)
-_VIEW = select(*_SHOWN, REMINDERS, *RECURRENCE_COLUMNS).select_from(
-    tasks.outerjoin(series, series.c.id == tasks.c.series_id)
+# What never changes is put together once: SQLAlchemy takes longer to build a statement than PostgreSQL to answer it.
+_COLUMNS = select(*_SHOWN, REMINDERS, *RECURRENCE_COLUMNS)
+_VIEW = _COLUMNS.select_from(tasks.outerjoin(series, series.c.id == tasks.c.series_id))
+_COUNTER = select(
+    func.coalesce(
+        select(user_changes.c.number)
+        .where(user_changes.c.user_id == bindparam("user_id", type_=Uuid))
+        .scalar_subquery(),
+        0,
+    ).label("changes")
+).subquery("counter")
+_LIVE_TASK = _VIEW.where(
+    tasks.c.id == bindparam("task_id", type_=Uuid),
+    tasks.c.user_id == bindparam("user_id", type_=Uuid),
+    tasks.c.deleted_at.is_(None),
 )
 _KEYS: dict[Sort, ColumnElement[Any]] = {
     Sort.CREATED_AT: tasks.c.created_at,
@@ -141,9 +157,7 @@ class PostgresTaskReader:
 
     async def task(self, user_id: UUID, task_id: UUID) -> TaskView | None:
         """Read a task that is not deleted."""
-        found = await self._views(
-            _VIEW.where(tasks.c.id == task_id, tasks.c.user_id == user_id, tasks.c.deleted_at.is_(None))
-        )
+        found = await self._views(_LIVE_TASK, task_id=task_id, user_id=user_id)
         return found[0] if found else None
 
     async def successor(self, user_id: UUID, task_id: UUID) -> TaskView | None:
@@ -168,32 +182,31 @@ class PostgresTaskReader:
     ) -> Page:
         """Read up to `limit` tasks in this order, after the position or the first `offset`."""
         key = _KEYS[order.sort]
-        page = _VIEW.add_columns(_told(order.sort).label("sort_key")).where(*_conditions(user_id, only))
+        page = select(tasks.c.id, _told(order.sort).label("sort_key"), key.label("order_key")).where(
+            *_conditions(user_id, only)
+        )
         if after is not None:
             here, there = tuple_(key, tasks.c.id), tuple_(_bound(order.sort, after), literal(after.id))
             page = page.where(here < there if order.descending else here > there)
         ends = (key.desc(), tasks.c.id.desc()) if order.descending else (key, tasks.c.id)
-        listed = page.add_columns(key.label("order_key")).order_by(*ends).limit(limit).offset(offset or None)
-        return await self._page(user_id, listed, descending=order.descending)
+        page = page.order_by(*ends).limit(limit).offset(offset or None)
+        return await self._page(user_id, page, descending=order.descending)
 
     async def search(
         self, user_id: UUID, words: str, tags: Sequence[str], after: Position | None, limit: int
     ) -> Page:
         """Read up to `limit` of the newest thousand tasks that hold the words, the best first."""
-        only = TaskFilter(tags=tuple(tags), words=words)
+        query = query_of(words)
         hits = (
-            select(tasks.c.id, func.ts_rank_cd(tasks.c.search, query_of(words)).label("rank"))
-            .where(*_conditions(user_id, only))
+            select(tasks.c.id, func.ts_rank_cd(tasks.c.search, query).label("rank"))
+            .where(*_conditions(user_id, TaskFilter(tags=tuple(tags))), tasks.c.search.op("@@")(query))
             .order_by(tasks.c.created_at.desc(), tasks.c.id.desc())
             .limit(SEARCHED)
             .subquery("hits")
         )
         rank = cast(hits.c.rank, Float(53))
         page = (
-            select(*_SHOWN, REMINDERS, *RECURRENCE_COLUMNS, rank.label("sort_key"), rank.label("order_key"))
-            .select_from(
-                hits.join(tasks, tasks.c.id == hits.c.id).outerjoin(series, series.c.id == tasks.c.series_id)
-            )
+            select(hits.c.id, rank.label("sort_key"), rank.label("order_key"))
             .order_by(rank.desc(), hits.c.id.desc())
             .limit(limit)
         )
@@ -312,6 +325,23 @@ class PostgresTaskReader:
             return None
         return [_revision(row) for row in rows if row["id"] is not None]
 
+    async def series_history(
+        self, user_id: UUID, series_id: UUID, after: int, limit: int
+    ) -> Sequence[Revision] | None:
+        """Read the versions above `after`; None when there is no such series."""
+        line = series_history
+        its_lines = and_(line.c.series_id == series.c.id, line.c.version > after)
+        rows = await self._rows(
+            select(line)
+            .select_from(series.outerjoin(line, its_lines))
+            .where(series.c.id == series_id, series.c.user_id == user_id)
+            .order_by(line.c.version)
+            .limit(limit)
+        )
+        if not rows:
+            return None
+        return [_revision(row) for row in rows if row["version"] is not None]
+
     async def revisions(self, user_id: UUID, task_id: UUID) -> tuple[Task, Sequence[Revision]] | None:
         """Read a task with its whole history."""
         found = await self._views(_VIEW.where(tasks.c.id == task_id, tasks.c.user_id == user_id))
@@ -323,18 +353,19 @@ class PostgresTaskReader:
         return found[0].task, [_revision(row) for row in rows]
 
     async def _page(self, user_id: UUID, page: Select[Any], *, descending: bool) -> Page:
-        """A page with the counter of changes, both as of one moment; an empty page has it too."""
-        listed = page.subquery("page")
-        ends: list[ColumnElement[Any]] = [listed.c.order_key, listed.c.id]
-        changes = select(
-            func.coalesce(
-                select(user_changes.c.number).where(user_changes.c.user_id == user_id).scalar_subquery(), 0
-            ).label("changes")
-        ).subquery("counter")
+        """The tasks that `page` names by id, sort_key and order_key, with the counter of changes, all as of one moment;
+        an empty page has the counter too."""
+        named = page.subquery("page")
+        ends: list[ColumnElement[Any]] = [named.c.order_key, named.c.id]
         rows = await self._rows(
-            select(changes.c.changes, listed)
-            .select_from(changes.outerjoin(listed, true()))
-            .order_by(*(end.desc() if descending else end for end in ends))
+            _COLUMNS.add_columns(named.c.sort_key, _COUNTER.c.changes)
+            .select_from(
+                _COUNTER.outerjoin(named, true())
+                .outerjoin(tasks, tasks.c.id == named.c.id)
+                .outerjoin(series, series.c.id == tasks.c.series_id)
+            )
+            .order_by(*(end.desc() if descending else end for end in ends)),
+            user_id=user_id,
         )
         items = [row for row in rows if row["id"] is not None]
         return Page(
@@ -343,13 +374,13 @@ class PostgresTaskReader:
             int(rows[0]["changes"]),
         )
 
-    async def _views(self, query: Select[Any]) -> list[TaskView]:
-        return [_view(row) for row in await self._rows(query)]
+    async def _views(self, query: Select[Any], **values: UUID) -> list[TaskView]:
+        return [_view(row) for row in await self._rows(query, **values)]
 
-    async def _rows(self, query: Select[Any]) -> Sequence[Row]:
+    async def _rows(self, query: Select[Any], **values: UUID) -> Sequence[Row]:
         with storage_errors():
             async with self._engine.connect() as connection:
-                rows: Sequence[Row] = (await connection.execute(query)).mappings().all()
+                rows: Sequence[Row] = (await connection.execute(query, values)).mappings().all()
                 return rows
 
 

@@ -11,38 +11,60 @@ from uuid import UUID
 
 import orjson
 from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
     Integer,
     Select,
+    Text,
     Uuid,
     and_,
-    any_,
+    bindparam,
     column,
     func,
     literal,
+    or_,
     select,
     update,
     values,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from task_api.adapters.postgres import write_statements
 from task_api.adapters.postgres.outbox_append import enqueue
-from task_api.adapters.postgres.rows import EPOCH, REMINDERS, Row, changes_of, reminder_of, series_of, task_of
-from task_api.adapters.postgres.tables import idempotency_keys, series, task_history, tasks, users
-from task_api.application.ports import ChangedTask, KeptAnswer, Locked, Owner, SeriesWrite, TaskWrite
+from task_api.adapters.postgres.rows import (
+    EPOCH,
+    REMINDERS,
+    Row,
+    among,
+    changes_of,
+    reminder_of,
+    series_of,
+    task_of,
+)
+from task_api.adapters.postgres.tables import (
+    idempotency_keys,
+    series,
+    series_history,
+    task_history,
+    tasks,
+    users,
+)
+from task_api.application.ports import (
+    ChangedTask,
+    KeptAnswer,
+    Locked,
+    Owner,
+    SeriesWrite,
+    TaskWrite,
+    UsedSlot,
+)
 from task_api.domain.errors import ConcurrentChange, KeyReused
 from task_api.domain.series import Series
-from task_api.domain.task import Reminder, Task
+from task_api.domain.task import Change, Reminder, Task
 
 _LIVE = tasks.c.closed_by.is_distinct_from("withdrawn")
-
-
-def _among(column: ColumnElement[UUID], ids: Sequence[UUID]) -> ColumnElement[bool]:
-    """Whether a column is one of some ids, with one parameter however many they are."""
-    return column == any_(literal(list(ids), ARRAY(Uuid)))
+_OWNER_COLUMNS = (users.c.id, users.c.timezone, users.c.day_start, users.c.default_reminder, EPOCH)
+# Put together once: SQLAlchemy takes longer to build it than PostgreSQL to answer it.
+_OWNER = select(*_OWNER_COLUMNS).where(users.c.id == bindparam("user_id", type_=Uuid))
 
 
 def _locking(query: Select[Any]) -> Select[Any]:
@@ -55,6 +77,12 @@ class PostgresTransaction:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
         self._waiting: list[tuple[TaskWrite, Task]] | None = None
+        self._written: list[TaskWrite] = []
+
+    @property
+    def written(self) -> Sequence[TaskWrite]:
+        """The versions of tasks that were written so far; they stand once the unit of work is committed."""
+        return self._written
 
     @property
     def connection(self) -> AsyncConnection:
@@ -63,8 +91,12 @@ class PostgresTransaction:
 
     async def owner(self, user_id: UUID) -> Owner | None:
         """Read the account's settings and the epoch."""
-        row = await self._one(select(users, EPOCH).where(users.c.id == user_id))
+        row = (await self._connection.execute(_OWNER, {"user_id": user_id})).mappings().one_or_none()
         return None if row is None else owner_of(row)
+
+    async def lock_account(self, user_id: UUID) -> bool:
+        """Lock the account's row; False when it is gone."""
+        return await self._one(_locking(select(users.c.id).where(users.c.id == user_id))) is not None
 
     async def lock_series(self, series_id: UUID) -> Series | None:
         """Lock and read a series."""
@@ -84,6 +116,7 @@ class PostgresTransaction:
 
     async def lock_task(self, user_id: UUID, task_id: UUID) -> Locked | None:
         """Lock and read a task with its reminders, and its owner."""
+        await self._send()
         row = await self._one(
             _locking(
                 select(tasks).where(
@@ -95,7 +128,7 @@ class PostgresTransaction:
             return None
         # A statement of its own, after the lock: what another writer committed while we waited must be seen.
         beside = await self._one(
-            select(users, EPOCH, REMINDERS)
+            select(*_OWNER_COLUMNS, REMINDERS)
             .select_from(users.join(tasks, tasks.c.user_id == users.c.id))
             .where(tasks.c.id == task_id)
         )
@@ -106,14 +139,14 @@ class PostgresTransaction:
     async def lock_tasks(self, user_id: UUID, task_ids: Sequence[UUID]) -> Sequence[Locked]:
         """Lock and read the user's tasks among those ids, by id."""
         found = await self._lock_all(
-            and_(tasks.c.user_id == user_id, tasks.c.purged_at.is_(None), _among(tasks.c.id, task_ids))
+            and_(tasks.c.user_id == user_id, tasks.c.purged_at.is_(None), among(tasks.c.id, task_ids))
         )
         owner = await self.owner(user_id) if found else None
         return [] if owner is None else [Locked(task, owner) for task in found]
 
     async def lock_series_of_tasks(self, user_id: UUID, task_ids: Sequence[UUID]) -> dict[UUID, Series]:
         """Lock and read the series of the user's tasks among those ids, by id."""
-        theirs = select(tasks.c.series_id).where(tasks.c.user_id == user_id, _among(tasks.c.id, task_ids))
+        theirs = select(tasks.c.series_id).where(tasks.c.user_id == user_id, among(tasks.c.id, task_ids))
         rows = await self._connection.execute(
             _locking(select(series).where(series.c.id.in_(theirs)).order_by(series.c.id))
         )
@@ -128,11 +161,17 @@ class PostgresTransaction:
         return found[0] if found else None
 
     async def is_touched(self, task_id: UUID) -> bool:
-        """Whether the newest version is not a service's."""
+        """Whether the newest version that changed a field, or was a service's, is not a service's."""
         await self._send()
+        kind = task_history.c.actor["kind"].astext
+        # The slot is moved by an edit of the series: nobody has touched the instance for that.
+        said = task_history.c.changes.op("-")(literal("occurrence_key", Text))
         row = await self._one(
-            select(task_history.c.actor["kind"].astext.label("kind"))
-            .where(task_history.c.task_id == task_id)
+            select(kind.label("kind"))
+            .where(
+                task_history.c.task_id == task_id,
+                or_(said != literal({}, JSONB), kind == "service"),
+            )
             .order_by(task_history.c.version.desc())
             .limit(1)
         )
@@ -144,6 +183,10 @@ class PostgresTransaction:
 
     async def lock_open_all_day(self, user_id: UUID) -> Sequence[Task]:
         """Lock and read the user's open tasks with a due date, by id."""
+        # All that are open are locked first: one that gets its due date at this moment, by somebody who still knows the
+        # old start of the day, is waited for, and the second statement sees it.
+        is_open = and_(tasks.c.user_id == user_id, tasks.c.closed_by.is_(None))
+        await self._connection.execute(_locking(select(tasks.c.id).where(is_open).order_by(tasks.c.id)))
         return await self._lock_all(
             and_(tasks.c.user_id == user_id, tasks.c.due_date.is_not(None), tasks.c.closed_by.is_(None))
         )
@@ -167,9 +210,7 @@ class PostgresTransaction:
     async def series_versions(self, series_ids: Sequence[UUID]) -> dict[UUID, int]:
         """Read the versions of some series."""
         rows = await self._connection.execute(
-            select(series.c.id, series.c.version).where(
-                series.c.id == any_(literal(list(series_ids), ARRAY(Uuid)))
-            )
+            select(series.c.id, series.c.version).where(among(series.c.id, series_ids))
         )
         return {row.id: row.version for row in rows}
 
@@ -197,13 +238,18 @@ class PostgresTransaction:
         if change.before is None:
             statement, values = write_statements.insertion(change, owner, series)
             number = (await self._connection.execute(statement, values)).scalar_one_or_none()
-            return None if number is None else replace(change.after, number=number)
+            if number is None:
+                return None
+            self._written.append(change)
+            return replace(change.after, number=number)
         if self._waiting is not None and series is None:
             self._waiting.append((change, change.before))
+            self._written.append(change)
             return change.after
         statement, values = write_statements.update(change, change.before, series)
         if (await self._connection.execute(statement, values)).scalar_one_or_none() is None:
             raise ConcurrentChange("the task was changed in between")
+        self._written.append(change)
         return change.after
 
     @asynccontextmanager
@@ -237,6 +283,23 @@ class PostgresTransaction:
         """Insert tasks that have their numbers: those of a series with it."""
         for statement, rows in write_statements.insertions(changes):
             await self._connection.execute(statement, rows)
+        self._written += [task for task, _ in changes]
+
+    async def known_tasks(self, user_id: UUID, ids: Sequence[UUID]) -> frozenset[UUID]:
+        """Read which of those ids are the user's tasks."""
+        theirs = select(tasks.c.id).where(tasks.c.user_id == user_id, among(tasks.c.id, ids))
+        return frozenset((await self._connection.execute(theirs)).scalars())
+
+    async def used_slots(self, series_ids: Sequence[UUID]) -> frozenset[UsedSlot]:
+        """Read the keys and predecessors of live instances."""
+        found = await self._connection.execute(
+            select(tasks.c.series_id, tasks.c.occurrence_key, tasks.c.predecessor_task_id).where(
+                among(tasks.c.series_id, series_ids), _LIVE
+            )
+        )
+        return frozenset(
+            (series_id, held) for series_id, *holds in found for held in holds if held is not None
+        )
 
     async def rows_of_change(self, user_id: UUID, change_id: UUID) -> Sequence[ChangedTask]:
         """Read the history rows of a change, the newest version first."""
@@ -249,6 +312,16 @@ class PostgresTransaction:
         return [
             ChangedTask(found.task_id, found.version, found.at, changes_of(found.changes)) for found in rows
         ]
+
+    async def series_of_change(self, user_id: UUID, change_id: UUID) -> dict[UUID, dict[str, Change]]:
+        """Read the series' history rows of a change."""
+        row = series_history.c
+        rows = await self._connection.execute(
+            select(row.series_id, row.changes)
+            .join(series, series.c.id == row.series_id)
+            .where(row.change_id == change_id, series.c.user_id == user_id)
+        )
+        return {found.series_id: changes_of(found.changes) for found in rows}
 
     async def fields_changed_after(self, rows: Sequence[ChangedTask]) -> dict[UUID, frozenset[str]]:
         """Read the names of the fields that newer versions changed, by task."""
@@ -296,7 +369,7 @@ class PostgresTransaction:
         )
 
     async def write_series(self, change: SeriesWrite) -> None:
-        """Update a series and append its outbox row."""
+        """Update a series and append its rows of history and outbox."""
         assert change.before is not None  # noqa: S101 - a new series is written with its first task
         done = await self._connection.execute(
             update(series)
@@ -305,6 +378,7 @@ class PostgresTransaction:
         )
         if done.rowcount != 1:
             raise ConcurrentChange("the series was changed in between")
+        await self._connection.execute(insert(series_history).values(write_statements.series_line(change)))
         await enqueue(self._connection, [change.announcement])
 
     async def _one(self, query: Select[Any]) -> Row | None:
@@ -317,9 +391,7 @@ class PostgresTransaction:
         if not rows:
             return []
         beside = await self._connection.execute(
-            select(tasks.c.id, REMINDERS).where(
-                tasks.c.id == any_(literal([row["id"] for row in rows], ARRAY(Uuid)))
-            )
+            select(tasks.c.id, REMINDERS).where(among(tasks.c.id, [row["id"] for row in rows]))
         )
         reminders = {row["id"]: reminders_of(row) for row in beside.mappings()}
         return [task_of(row, reminders[row["id"]]) for row in rows]

@@ -12,7 +12,7 @@ from datetime import datetime, time
 from typing import Any
 
 import orjson
-from sqlalchemy import ARRAY, Integer, LargeBinary, Text, TextClause, Time, Uuid, bindparam, text
+from sqlalchemy import ARRAY, Integer, Interval, LargeBinary, Text, TextClause, Time, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
@@ -37,6 +37,7 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "before_version": Integer(),
     "owner_timezone": Text(),
     "owner_day_start": Time(),
+    "owner_default_reminder": Interval(),
     "owner_epoch": Integer(),
     "reminders": JSONB(),
     "kept_reminders": ARRAY(Uuid()),
@@ -65,6 +66,7 @@ _ACCOUNT = """
     account AS (
         UPDATE users SET last_task_number = last_task_number + 1
         WHERE id = :user_id AND timezone = :owner_timezone AND day_start = :owner_day_start
+            AND default_reminder IS NOT DISTINCT FROM :owner_default_reminder
             AND EXISTS (SELECT FROM epoch WHERE value = :owner_epoch)
         RETURNING last_task_number AS number
     )"""
@@ -76,9 +78,11 @@ _INSERT_TASK = f"""
         RETURNING id
     )"""  # noqa: S608 - names of our own columns
 
+# A purged instance that is revived is whole again.
 _UPDATE_TASK = f"""
     written AS (
-        UPDATE tasks SET {", ".join(f"{name} = :{name}" for name in _TASK_COLUMNS if name not in _FIXED)}
+        UPDATE tasks SET {", ".join(f"{name} = :{name}" for name in _TASK_COLUMNS if name not in _FIXED)},
+            purged_at = NULL
         WHERE id = :id AND user_id = :user_id AND version = :before_version
         RETURNING id
     )"""  # noqa: S608 - names of our own columns
@@ -87,6 +91,9 @@ _NEW_SERIES = f"""
     begun AS (
         INSERT INTO series ({", ".join(_SERIES_COLUMNS)})
         SELECT {", ".join(f":series_row_{name}" for name in _SERIES_COLUMNS)} FROM written
+    ), first_line AS (
+        INSERT INTO series_history (series_id, version, at, actor, changes, change_id)
+        SELECT :series_row_id, :series_row_version, :at, :actor, '{{}}', :change_id FROM written
     )"""  # noqa: S608 - names of our own columns
 
 _DROPPED_REMINDERS = """
@@ -158,6 +165,7 @@ RESERVE = _statement(
     """
     UPDATE users SET last_task_number = last_task_number + :number
     WHERE id = :user_id AND timezone = :owner_timezone AND day_start = :owner_day_start
+        AND default_reminder IS NOT DISTINCT FROM :owner_default_reminder
         AND EXISTS (SELECT FROM epoch WHERE value = :owner_epoch)
     RETURNING last_task_number"""
 )
@@ -217,6 +225,18 @@ def series_row(row: Series) -> dict[str, Any]:
         "ended_at": row.ended_at,
         "created_at": row.created_at,
         "updated_at": row.updated_at,
+    }
+
+
+def series_line(change: SeriesWrite) -> dict[str, Any]:
+    """Give the columns of a new version's line in a series' history."""
+    return {
+        "series_id": change.after.id,
+        "version": change.after.version,
+        "at": change.stamp.at,
+        "actor": change.stamp.actor.model_dump(mode="json"),
+        "changes": {name: asdict(value) for name, value in change.changes.items()},
+        "change_id": change.stamp.change_id,
     }
 
 
@@ -286,6 +306,7 @@ def guard(owner: Owner) -> dict[str, Any]:
     return {
         "owner_timezone": owner.timezone,
         "owner_day_start": owner.day_start,
+        "owner_default_reminder": owner.default_reminder,
         "owner_epoch": owner.epoch,
     }
 
@@ -294,7 +315,8 @@ def insertions(
     changes: Sequence[tuple[TaskWrite, SeriesWrite | None]],
 ) -> Iterator[tuple[TextClause, list[dict[str, Any]]]]:
     """Give the statements, each with its rows, that insert new tasks whose numbers are known."""
-    for statement, wanted in ((INSERT_NUMBERED, False), (INSERT_NUMBERED_WITH_SERIES, True)):
+    # Those that begin a series come first: others may belong to it.
+    for statement, wanted in ((INSERT_NUMBERED_WITH_SERIES, True), (INSERT_NUMBERED, False)):
         rows = [
             _common(change, series)
             | {

@@ -6,7 +6,7 @@ from datetime import datetime, time, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, EmailStr, Field, StringConstraints
+from pydantic import AfterValidator, EmailStr, Field, StringConstraints, WithJsonSchema
 
 from event_contracts.values import WallTime, Zone
 from task_api.application.sessions import Session
@@ -19,6 +19,14 @@ _EMAIL_MAX = 254
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=_NAME_MAX), STORABLE]
 Locale = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$"), Field(examples=["de-DE"])
+]
+
+# The format "time" of OpenAPI is a time with an offset (RFC 3339), which this is not.
+DayStart = Annotated[
+    WallTime,
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?$", "examples": ["09:00"]}
+    ),
 ]
 
 
@@ -69,7 +77,7 @@ class LoginBody(
     password: Password
 
 
-class RefreshBody(Body):
+class RefreshBody(Body, json_schema_extra={"examples": [{"refresh_token": "tsr_…"}]}):
     """The refresh token of the last answer; it is good for one use."""
 
     refresh_token: Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -88,7 +96,7 @@ class ProfilePatch(
     first_name: Name | None = None
     last_name: Name | None = None
     timezone: Zone = "UTC"
-    day_start: WallTime = time(9)
+    day_start: DayStart = time(9)
     locale: Locale = "en"
     default_reminder: Offset | None = None
 
@@ -105,7 +113,7 @@ class ProfileAnswer(Answer):
     first_name: str | None
     last_name: str | None
     timezone: str
-    day_start: WallTime
+    day_start: DayStart
     locale: str
     default_reminder: timedelta | None
     created_at: datetime

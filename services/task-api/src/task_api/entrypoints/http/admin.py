@@ -1,21 +1,23 @@
 """What administrators may do: look at accounts, and open and close them; read the audit log."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import StrictBool
 
 from service_kit.auth import Principal
 from task_api.application.administration import Administration
-from task_api.application.audit import Audit
+from task_api.application.audit import Audit, AuditFilter
 from task_api.application.ports import Order, Position, TaskFilter, TaskReader
 from task_api.domain.errors import AccountUnknown
 from task_api.entrypoints.http.account_models import ProfileAnswer
 from task_api.entrypoints.http.callers import Callers
 from task_api.entrypoints.http.cursors import CURSOR_MAX, Cursors
 from task_api.entrypoints.http.documented import problems
-from task_api.entrypoints.http.fields import Answer, Body
+from task_api.entrypoints.http.fields import Answer, Body, Instant
 from task_api.entrypoints.http.origins import origin_of
 from task_api.entrypoints.http.task_answers import TaskAnswer, TaskPage, json_answer
 from task_api.entrypoints.http.task_reading import PAGE_DEFAULT, PAGE_MAX
@@ -44,7 +46,7 @@ class AdminUserPatch(Body, json_schema_extra={"examples": [{"disabled": True}, {
     """What is to change: a field that is absent stays. Either ends the account's sessions."""
 
     role: Literal["user", "admin"] | None = None
-    disabled: bool | None = None
+    disabled: StrictBool | None = None
 
 
 class AuditAnswer(Answer):
@@ -69,9 +71,14 @@ class AuditPage(Answer):
 
 
 def admin_routes(
-    callers: Callers, administration: Administration, reader: TaskReader, audit: Audit, cursors: Cursors
+    callers: Callers,
+    administration: Administration,
+    reader: TaskReader,
+    audit: Audit,
+    cursors: Cursors,
+    forget_keys: Callable[[], None],
 ) -> APIRouter:
-    """Give the routes under /api/v1/admin."""
+    """Give the routes under /api/v1/admin. `forget_keys` lets API keys be asked for anew: their account may be shut."""
     router = APIRouter(tags=["admin"])
     Admin = Annotated[Principal, Depends(callers.admin)]  # noqa: N806 - a type
 
@@ -111,6 +118,7 @@ def admin_routes(
     async def change(user_id: UUID, body: AdminUserPatch, admin: Admin, request: Request) -> Response:
         """Change an account's role, or disable it; its sessions end."""
         found = await administration.change(user_id, role=body.role, disabled=body.disabled)
+        forget_keys()
         await audit.note(
             "account_changed_by_admin",
             origin_of(request),
@@ -147,13 +155,20 @@ def admin_routes(
         _: Admin,
         user_id: UUID | None = None,
         action: Annotated[str | None, Query(max_length=50)] = None,
+        succeeded: bool | None = None,
+        since: Instant | None = None,
+        until: Instant | None = None,
         limit: _Limit = PAGE_DEFAULT,
         cursor: _Cursor = None,
     ) -> Response:
-        """The audit log: who came in, who was refused, who changed what of an account."""
-        where = f"audit:{user_id}:{action}"
+        """The audit log: who came in, who was refused, who changed what of an account.
+
+        What became of tasks is in their history, with the actor of each change.
+        """
+        wanted = AuditFilter(user_id, action, succeeded, since, until)
+        where = f"audit:{wanted}"
         after = None if cursor is None else cursors.read(cursor, where)
-        found = await audit.store.page(user_id, action, after, limit + 1)
+        found = await audit.store.page(wanted, after, limit + 1)
         shown, more = found[:limit], len(found) > limit
         following = cursors.write(Position(shown[-1].at, shown[-1].id), where) if more else None
         items = tuple(

@@ -14,7 +14,7 @@ from task_api.application.audit import Audit
 from task_api.domain.errors import InvalidTask
 from task_api.entrypoints.http.callers import Callers
 from task_api.entrypoints.http.documented import problems
-from task_api.entrypoints.http.fields import STORABLE, Answer, Body, Instant
+from task_api.entrypoints.http.fields import STORABLE, Answer, Body, Instant, at_most
 from task_api.entrypoints.http.origins import origin_of
 from task_api.entrypoints.http.task_answers import json_answer
 
@@ -26,7 +26,7 @@ class ApiKeyBody(Body, json_schema_extra={"examples": [_EXAMPLE]}):
     """A key to be made: for what, and what it may do."""
 
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), STORABLE]
-    scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=len(Scope))]
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=len(Scope)), at_most(len(Scope))]
     expires_at: Instant | None = None
 
 

@@ -1,19 +1,32 @@
 """Register, log in, refresh, log out; and the keys that verify access tokens. Each attempt is in the audit log."""
 
+import hashlib
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
 from service_kit.auth import JWKS_PATH, Principal
 from service_kit.problems import Problem
 from task_api.application.audit import Audit
 from task_api.application.sessions import Registration, Session, Sessions
-from task_api.domain.errors import EmailTaken, InvalidCredentials, InvalidRefreshToken
+from task_api.domain.errors import EmailTaken, InvalidCredentials, InvalidRefreshToken, RefreshTokenReused
 from task_api.entrypoints.http.account_models import LoginBody, RefreshBody, RegisterBody, SessionAnswer
 from task_api.entrypoints.http.callers import Caller
-from task_api.entrypoints.http.documented import problems
+from task_api.entrypoints.http.conditional import IfChanged
+from task_api.entrypoints.http.documented import NOT_MODIFIED, problems
+from task_api.entrypoints.http.fields import Answer
 from task_api.entrypoints.http.origins import origin_of
 from task_api.entrypoints.http.task_answers import json_answer
+
+KEYS_KEPT_SECONDS = 300
+"""How long others may keep the key set: a new key is listed that long before it signs (SECURITY.md)."""
+
+
+class KeySetAnswer(Answer):
+    """A key set (RFC 7517, 5)."""
+
+    keys: tuple[dict[str, str], ...]
 
 
 def auth_routes(
@@ -26,7 +39,7 @@ def auth_routes(
         "/api/v1/auth/register",
         status_code=201,
         response_model=SessionAnswer,
-        responses=problems(400, 403, 409, 422, 429),
+        responses=problems(400, 403, 409, 422),
     )
     async def register(body: RegisterBody, request: Request) -> Response:
         """Make an account and log in to it."""
@@ -47,29 +60,34 @@ def auth_routes(
         await audit.note("register", origin_of(request), user_id=session.account.id)
         return _session(session, 201)
 
-    @router.post("/api/v1/auth/login", response_model=SessionAnswer, responses=problems(400, 401, 422, 429))
+    @router.post("/api/v1/auth/login", response_model=SessionAnswer, responses=problems(400, 401, 422))
     async def login(body: LoginBody, request: Request) -> Response:
         """Log in with e-mail address and password."""
         try:
             session = await sessions.login(body.email, body.password)
-        except InvalidCredentials:
-            await audit.note("login", origin_of(request), succeeded=False)
+        except InvalidCredentials as refused:
+            await audit.note("login", origin_of(request), user_id=refused.user_id, succeeded=False)
             raise
         await audit.note("login", origin_of(request), user_id=session.account.id)
         return _session(session)
 
-    @router.post("/api/v1/auth/refresh", response_model=SessionAnswer, responses=problems(400, 401, 422, 429))
+    @router.post("/api/v1/auth/refresh", response_model=SessionAnswer, responses=problems(400, 401, 422))
     async def refresh(body: RefreshBody, request: Request) -> Response:
         """Get a new pair of tokens for a refresh token. One that is used a second time ends its session."""
         try:
             session = await sessions.refresh(body.refresh_token)
+        except RefreshTokenReused as reused:
+            await audit.note(
+                "refresh_token_reused", origin_of(request), user_id=reused.user_id, succeeded=False
+            )
+            raise
         except InvalidRefreshToken:
             await audit.note("refresh", origin_of(request), succeeded=False)
             raise
         await audit.note("refresh", origin_of(request), user_id=session.account.id)
         return _session(session)
 
-    @router.post("/api/v1/auth/logout", status_code=204, responses=problems(401, 403, 429))
+    @router.post("/api/v1/auth/logout", status_code=204, responses=problems(401, 403))
     async def logout(principal: Annotated[Principal, Depends(caller)], request: Request) -> Response:
         """End the session of the access token, at every service."""
         if principal.family_id is not None:
@@ -77,10 +95,17 @@ def auth_routes(
         await audit.note("logout", origin_of(request), user_id=principal.user_id)
         return Response(status_code=204)
 
-    @router.get(JWKS_PATH)
-    async def keys() -> dict[str, Any]:
+    document = orjson.dumps(jwks)
+    known = f'"{hashlib.blake2b(document, digest_size=16).hexdigest()}"'
+    kept = {"ETag": known, "Cache-Control": f"public, max-age={KEYS_KEPT_SECONDS}"}
+
+    @router.get(JWKS_PATH, response_model=KeySetAnswer, responses=NOT_MODIFIED)
+    async def keys(seen: IfChanged) -> Response:
         """The public keys of access tokens (RFC 7517)."""
-        return jwks
+        # If-None-Match compares weakly (RFC 9110, 13.1.2).
+        if {known, f"W/{known}", "*"} & seen.tags:
+            return Response(status_code=304, headers=kept)
+        return Response(document, media_type="application/json", headers=kept)
 
     return router
 

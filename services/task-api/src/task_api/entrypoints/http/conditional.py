@@ -39,7 +39,7 @@ class Seen:
         return Response(status_code=304, headers=self.of(number))
 
 
-def _seen(
+async def _seen(
     request: Request,
     if_none_match: Annotated[
         str | None, Header(description="The ETag of an earlier answer: 304 when nothing changed since.")

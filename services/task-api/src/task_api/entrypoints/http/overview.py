@@ -12,7 +12,7 @@ from task_api.application import bulk
 from task_api.application.ports import Means, TaskReader
 from task_api.entrypoints.http.callers import Callers, actor_of
 from task_api.entrypoints.http.conditional import IfChanged
-from task_api.entrypoints.http.documented import problems
+from task_api.entrypoints.http.documented import NOT_MODIFIED, problems
 from task_api.entrypoints.http.fields import Answer, Body, Tag
 from task_api.entrypoints.http.task_answers import BulkAnswer, json_answer
 from task_api.entrypoints.http.task_bulk import bulk_answer
@@ -54,7 +54,7 @@ def overview_routes(callers: Callers, means: Means, reader: TaskReader, undo: Un
     router = APIRouter(tags=["overview"])
     Reader = Annotated[Principal, Depends(callers.read)]  # noqa: N806 - a type
 
-    @router.get("/api/v1/tags", response_model=TagsAnswer, responses=problems(401))
+    @router.get("/api/v1/tags", response_model=TagsAnswer, responses={**problems(401), **NOT_MODIFIED})
     async def tags(principal: Reader, seen: IfChanged) -> Response:
         """The tags in use, with counts."""
         changes = await reader.changes(principal.user_id)

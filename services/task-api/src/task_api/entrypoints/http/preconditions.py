@@ -6,6 +6,7 @@ import re
 from typing import Annotated
 
 from fastapi import Depends, Header
+from pydantic import WithJsonSchema
 
 from service_kit.problems import Problem
 
@@ -19,9 +20,20 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def _expected(
+_DESCRIBED = WithJsonSchema(
+    {
+        "type": "string",
+        "pattern": r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$',
+        "examples": ['"3"'],
+    }
+)
+
+
+async def _expected(
     if_match: Annotated[
-        str | None, Header(description="The version that is to be changed, as its ETag.", examples=['"3"'])
+        str | None,
+        Header(description="The version that is to be changed, as its ETag."),
+        _DESCRIBED,
     ] = None,
 ) -> frozenset[int] | None:
     """Give the versions that If-Match allows, None for any. A weak tag matches nothing. Raises Problem 400."""

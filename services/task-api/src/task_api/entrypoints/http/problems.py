@@ -9,12 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service_kit.auth import invalid_token
+from service_kit.logs import get_logger
 from service_kit.problems import FieldError, Problem, problem_response
 from task_api.application.ports import TaskView
 from task_api.domain import errors
 from task_api.entrypoints.http.preconditions import etag
 from task_api.entrypoints.http.task_answers import TaskAnswer
 
+_log = get_logger(__name__)
 _PLAIN: dict[type[Exception], tuple[int, str]] = {
     errors.TaskNotFound: (404, "task_not_found"),
     errors.ReminderNotFound: (404, "reminder_not_found"),
@@ -27,13 +29,18 @@ _PLAIN: dict[type[Exception], tuple[int, str]] = {
     errors.KeyReused: (409, "idempotency_key_reused"),
     errors.NotRecurring: (409, "not_recurring"),
     errors.SeriesScopeRequired: (409, "series_scope_required"),
+    errors.LaterInstances: (409, "later_instances"),
     errors.SuccessorTouched: (409, "successor_touched"),
     errors.AccountUnknown: (404, "account_not_found"),
     errors.ApiKeyNotFound: (404, "api_key_not_found"),
     errors.TooManyApiKeys: (409, "too_many_api_keys"),
+    errors.PushSubscriptionNotFound: (404, "push_subscription_not_found"),
+    errors.TooManyPushSubscriptions: (409, "too_many_push_subscriptions"),
+    errors.CalendarNotFound: (404, "calendar_not_found"),
     errors.EmailTaken: (409, "email_taken"),
     errors.InvalidCredentials: (401, "invalid_credentials"),
     errors.InvalidRefreshToken: (401, "invalid_refresh_token"),
+    errors.RefreshTokenReused: (401, "invalid_refresh_token"),
 }
 
 
@@ -58,7 +65,10 @@ def to_problem(error: Exception) -> Problem:
         case errors.SeriesVersionMismatch():
             detail = f"The series has changed: it is at version {error.current}."
             return Problem(412, "version_mismatch", detail, headers={"ETag": etag(error.current)})
-        case errors.InvalidTask():
+        case errors.PreferencesChanged():
+            detail = f"The preferences have changed: they are at version {error.current}."
+            return Problem(412, "version_mismatch", detail, headers={"ETag": etag(error.current)})
+        case errors.InvalidTask() | errors.InvalidPreference():
             code = "due_in_past" if isinstance(error, errors.DueInPast) else "invalid_request"
             found = FieldError(error.field, error.message, error.code)
             return Problem(422, code, f"{error.field}: {error.message}", errors=[found])
@@ -73,6 +83,10 @@ def to_problem(error: Exception) -> Problem:
         case errors.StorageUnavailable():
             detail = "The database does not answer right now; nothing was changed unless said so."
             return Problem(503, "storage_unavailable", detail, headers={"Retry-After": "1"})
+        case errors.ChannelsUnreadable():
+            _log.error("channels_unreadable", error=str(error))
+            detail = "What is kept of your channels cannot be read at the moment; nothing is lost. Ask the operator."
+            return Problem(503, "channels_unreadable", detail)
         case errors.BulkRefused():
             failed = [
                 {
@@ -93,5 +107,11 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 def install_domain_problems(app: FastAPI) -> None:
     """Let `app` answer the rules' errors as problems."""
-    for kind in (errors.TaskError, errors.AccountError, errors.InvalidCursor, errors.StorageUnavailable):
+    for kind in (
+        errors.TaskError,
+        errors.AccountError,
+        errors.InvalidCursor,
+        errors.StorageUnavailable,
+        errors.ChannelsUnreadable,
+    ):
         app.add_exception_handler(kind, _answer)

@@ -18,6 +18,7 @@ from task_api.entrypoints.http.documented import problems
 from task_api.entrypoints.http.fields import Answer, Body
 from task_api.entrypoints.http.preconditions import Expected, etag
 from task_api.entrypoints.http.task_answers import RecurrenceAnswer, json_answer, recurrence_answer
+from task_api.entrypoints.http.undo_tokens import UndoTokens
 
 _ONE = "/api/v1/series/{series_id}"
 _EXAMPLES = [{"rrule": "FREQ=WEEKLY;BYDAY=TU,FR"}, {"month_end": "skip", "overdue": "catch_up"}]
@@ -70,7 +71,7 @@ class SeriesAnswer(Answer):
     newest: TipAnswer | None
 
 
-def _answer(view: SeriesView) -> Response:
+def _answer(view: SeriesView, undo: UndoTokens) -> Response:
     series, tip = view.series, view.tip
     newest = None
     if tip is not None and tip.occurrence_key is not None:
@@ -89,10 +90,11 @@ def _answer(view: SeriesView) -> Response:
         updated_at=series.updated_at,
         newest=newest,
     )
-    return json_answer(body, 200, {"ETag": etag(series.version)})
+    headers = {"ETag": etag(series.version)} | undo.header(series.user_id, view.change_id)
+    return json_answer(body, 200, headers)
 
 
-def series_routes(callers: Callers, means: Means) -> APIRouter:
+def series_routes(callers: Callers, means: Means, undo: UndoTokens) -> APIRouter:
     """Give the routes under /api/v1/series."""
     router = APIRouter(tags=["series"])
     Writer = Annotated[Principal, Depends(callers.write)]  # noqa: N806 - a type
@@ -101,29 +103,31 @@ def series_routes(callers: Callers, means: Means) -> APIRouter:
     @router.get(_ONE, response_model=SeriesAnswer, responses=problems(401, 404, 422))
     async def read(series_id: UUID, principal: Annotated[Principal, Depends(callers.read)]) -> Response:
         """One series."""
-        return _answer(await commands.read_series(means, principal.user_id, series_id))
+        return _answer(await commands.read_series(means, principal.user_id, series_id), undo)
 
     @router.patch(_ONE, response_model=SeriesAnswer, responses=problems(400, 401, 404, 409, 412, 422))
     async def change(series_id: UUID, body: SeriesPatch, principal: Writer, expected: Expected) -> Response:
         """Change rule, policies or zone, from the open instance on; it keeps its date, and the past stays."""
         actor = actor_of(principal)
-        return _answer(
-            await commands.edit_series(means, actor, principal.user_id, series_id, body.edit(), expected)
-        )
+        view = await commands.edit_series(means, actor, principal.user_id, series_id, body.edit(), expected)
+        return _answer(view, undo)
 
     @router.post(f"{_ONE}/pause", response_model=SeriesAnswer, responses=errors)
     async def pause(series_id: UUID, principal: Writer) -> Response:
         """Let no further instances come until it is resumed; the open one stays."""
-        return _answer(await commands.pause_series(means, actor_of(principal), principal.user_id, series_id))
+        view = await commands.pause_series(means, actor_of(principal), principal.user_id, series_id)
+        return _answer(view, undo)
 
     @router.post(f"{_ONE}/resume", response_model=SeriesAnswer, responses=errors)
     async def resume(series_id: UUID, principal: Writer) -> Response:
         """Go on after a pause; what fell into it is not made up for."""
-        return _answer(await commands.resume_series(means, actor_of(principal), principal.user_id, series_id))
+        view = await commands.resume_series(means, actor_of(principal), principal.user_id, series_id)
+        return _answer(view, undo)
 
     @router.delete(_ONE, response_model=SeriesAnswer, responses=errors)
     async def end(series_id: UUID, principal: Writer) -> Response:
         """End a series: no further instances come, and its tasks stay as they are."""
-        return _answer(await commands.end_series(means, actor_of(principal), principal.user_id, series_id))
+        view = await commands.end_series(means, actor_of(principal), principal.user_id, series_id)
+        return _answer(view, undo)
 
     return router

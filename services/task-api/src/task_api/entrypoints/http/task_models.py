@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from event_contracts.rrule import TaskRRuleText
 from event_contracts.series import Anchor, DstGap, MonthEnd, Overdue, PileUp, RecurrencePolicies
@@ -26,10 +26,11 @@ from task_api.entrypoints.http.fields import (
     Offset,
     Tags,
     Title,
+    at_most,
 )
 
 
-class ReminderBody(Body):
+class ReminderBody(Body, json_schema_extra={"examples": [{"offset": "PT30M", "channels": ["email"]}]}):
     """A reminder: `offset` before due, or `at`. `channels` empty means the person's preference.
 
     `snoozed_until` and `acknowledged_at` are read-only here: a reminder that is sent back as it was read is fine.
@@ -37,7 +38,7 @@ class ReminderBody(Body):
 
     offset: Offset | None = None
     at: Instant | None = None
-    channels: Annotated[tuple[Channel, ...], Field(max_length=len(Channel))] = ()
+    channels: Annotated[tuple[Channel, ...], Field(max_length=len(Channel)), at_most(len(Channel))] = ()
     snoozed_until: Instant | None = None
     acknowledged_at: Instant | None = None
 
@@ -79,7 +80,7 @@ class ReminderItem(ReminderBody):
     id: UUID | None = None
 
 
-Reminders = Annotated[tuple[ReminderItem, ...], Field(max_length=REMINDERS_MAX)]
+Reminders = Annotated[tuple[ReminderItem, ...], Field(max_length=REMINDERS_MAX), at_most(REMINDERS_MAX)]
 
 
 class RecurrenceBody(Body):
@@ -274,7 +275,7 @@ class TaskPut(Body, json_schema_extra={"examples": [_PUT_EXAMPLE]}):
 
 
 BULK_MAX = 500
-_Ids = Annotated[tuple[UUID, ...], Field(min_length=1, max_length=BULK_MAX)]
+_Ids = Annotated[tuple[UUID, ...], Field(min_length=1, max_length=BULK_MAX), at_most(BULK_MAX)]
 _IDS_EXAMPLE: dict[str, Any] = {"ids": ["0190a6f0-3c5e-7b7a-9d7b-5b1f1c7e2a11"]}
 
 
@@ -289,7 +290,7 @@ class BulkIds(Body, json_schema_extra={"examples": [_IDS_EXAMPLE]}):
         return body
 
     ids: _Ids
-    atomic: bool = False
+    atomic: StrictBool = False
 
 
 class BulkUpdate(BulkIds, json_schema_extra={"examples": [_IDS_EXAMPLE | {"changes": {"priority": "high"}}]}):
@@ -301,11 +302,11 @@ class BulkUpdate(BulkIds, json_schema_extra={"examples": [_IDS_EXAMPLE | {"chang
 class BulkCreate(Body, json_schema_extra={"examples": [{"tasks": _CREATE_EXAMPLES}]}):
     """Tasks to be made, in their order."""
 
-    tasks: Annotated[tuple[TaskCreate, ...], Field(min_length=1, max_length=BULK_MAX)]
-    atomic: bool = False
+    tasks: Annotated[tuple[TaskCreate, ...], Field(min_length=1, max_length=BULK_MAX), at_most(BULK_MAX)]
+    atomic: StrictBool = False
 
 
 class CompletionBody(Body, json_schema_extra={"examples": [{"completed": True}]}):
     """Whether the task is to be completed or opened again."""
 
-    completed: bool = True
+    completed: StrictBool = True

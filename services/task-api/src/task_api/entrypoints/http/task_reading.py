@@ -1,6 +1,6 @@
 """Show tasks: filters to a page, positions to cursors."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -15,7 +15,7 @@ from task_api.domain.search import has_words
 from task_api.entrypoints.http.callers import Callers
 from task_api.entrypoints.http.conditional import IfChanged
 from task_api.entrypoints.http.cursors import CURSOR_MAX, Cursors
-from task_api.entrypoints.http.documented import problems
+from task_api.entrypoints.http.documented import NOT_MODIFIED, problems
 from task_api.entrypoints.http.fields import STORABLE, Instant, Plain
 from task_api.entrypoints.http.preconditions import etag
 from task_api.entrypoints.http.task_answers import ONE, ROOT, TaskAnswer, TaskPage, json_answer, task_answer
@@ -23,9 +23,6 @@ from task_api.entrypoints.http.task_answers import ONE, ROOT, TaskAnswer, TaskPa
 PAGE_DEFAULT = 50
 PAGE_MAX = 200
 OFFSET_MAX = 1_000
-_NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
-    304: {"description": "Nothing has changed since the answer with this ETag."}
-}
 
 Limit = Annotated[int, Field(ge=1, le=PAGE_MAX, description="How many, at most.")]
 Cursor = Annotated[str | None, Field(max_length=CURSOR_MAX, description="`next_cursor` of the page before.")]
@@ -146,7 +143,7 @@ def task_reading_routes(callers: Callers, reader: TaskReader, cursors: Cursors, 
     def position(kind: str, principal: Principal, query: TaskQuery | SearchQuery) -> Position | None:
         return None if query.cursor is None else cursors.read(query.cursor, _where(kind, principal, query))
 
-    @router.get(ROOT, response_model=TaskPage, responses={**problems(401, 422), **_NOT_MODIFIED})
+    @router.get(ROOT, response_model=TaskPage, responses={**problems(401, 422), **NOT_MODIFIED})
     async def page(query: Annotated[TaskQuery, Query()], principal: Reader, seen: IfChanged) -> Response:
         """The caller's tasks, page by page."""
         after = position("tasks", principal, query)
@@ -162,7 +159,7 @@ def task_reading_routes(callers: Callers, reader: TaskReader, cursors: Cursors, 
         headers = {} if query.overdue else seen.of(found.changes)
         return _answer(found, query.limit, cursors, _where("tasks", principal, query), total, headers)
 
-    @router.get(f"{ROOT}/search", response_model=TaskPage, responses={**problems(401, 422), **_NOT_MODIFIED})
+    @router.get(f"{ROOT}/search", response_model=TaskPage, responses={**problems(401, 422), **NOT_MODIFIED})
     async def search(query: Annotated[SearchQuery, Query()], principal: Reader, seen: IfChanged) -> Response:
         """Full text over titles, tags and descriptions, the best first, out of the newest thousand that match."""
         after = position("search", principal, query)
@@ -173,7 +170,7 @@ def task_reading_routes(callers: Callers, reader: TaskReader, cursors: Cursors, 
         where = _where("search", principal, query)
         return _answer(found, query.limit, cursors, where, None, seen.of(found.changes))
 
-    @router.get(ONE, response_model=TaskAnswer, responses={**problems(401, 404, 422), **_NOT_MODIFIED})
+    @router.get(ONE, response_model=TaskAnswer, responses={**problems(401, 404, 422), **NOT_MODIFIED})
     async def read(
         task_id: UUID,
         principal: Reader,

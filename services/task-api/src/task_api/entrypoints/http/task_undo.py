@@ -24,10 +24,12 @@ def task_undo_routes(callers: Callers, means: Means, undo: UndoTokens) -> APIRou
         ],
         principal: Annotated[Principal, Depends(callers.write)],
     ) -> Response:
-        """Take back one change, all of it: the tasks as they are now. Undoing can be undone in turn."""
+        """Take back one change, all of it: its tasks as they are now, if it has any. Undoing can be undone in turn."""
         change_id = undo.read(token, principal.user_id)
-        views = await take_back(means, actor_of(principal), principal.user_id, change_id)
-        headers = undo.of(views[0]) if views else {}
-        return json_answer(TasksAnswer(items=tuple(TaskAnswer.of(view) for view in views)), 200, headers)
+        taken = await take_back(means, actor_of(principal), principal.user_id, change_id)
+        headers = undo.header(principal.user_id, taken.change_id)
+        return json_answer(
+            TasksAnswer(items=tuple(TaskAnswer.of(view) for view in taken.tasks)), 200, headers
+        )
 
     return router

@@ -1,0 +1,114 @@
+"""A series' rule as a reader of RFC 5545 takes it, who knows none of our policies."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+from zoneinfo import ZoneInfo
+
+from event_contracts.moments import resolve
+from event_contracts.rrule import Frequency, RRule, parse_rrule
+from event_contracts.series import Anchor, DstGap, MonthEnd
+from event_contracts.values import parse_local
+from task_api.domain.series import Series
+
+_SHORTEST_MONTH = 28
+_LONGEST_MONTH = 31
+_BY_THE_DAY = frozenset({Frequency.DAILY, Frequency.WEEKLY, Frequency.MONTHLY, Frequency.YEARLY})
+
+
+def strict_rule(series: Series, key: str) -> str | None:
+    """Give an RRULE that makes the slots of `series` from `key` on when it is expanded from there, or None.
+
+    None where RFC 5545 cannot say it: counted from completion, resting, with slots left out, hourly (which it counts
+    by the clock on the wall or by time passed, as the reader likes), with BYSETPOS in a week (of which some readers
+    take only the part from the start on), with COUNT once a slot is over, with the slots of
+    a clock change left out, or with a day near the month's end that no simple rule moves to it.
+    """
+    rule = parse_rrule(series.recurrence.rrule)
+    policies = series.recurrence.policies
+    resting = series.paused_at is not None or series.has_ended
+    if policies.anchor is Anchor.COMPLETION or resting or series.exdates or rule.freq not in _BY_THE_DAY:
+        return None
+    if rule.bysetpos and rule.freq is Frequency.WEEKLY:
+        return None
+    if policies.dst_gap is DstGap.SKIP and not series.is_all_day:
+        return None
+    if key == series.start:
+        if not _surely_on_grid(rule, key):
+            return None
+    elif rule.count is not None:
+        return None
+    if policies.month_end is MonthEnd.CLAMP:
+        clamped = _clamped(rule, parse_local(series.start))
+        if clamped is None:
+            return None
+        rule = clamped
+    return str(_with_until(rule, series))
+
+
+def _surely_on_grid(rule: RRule, start: str) -> bool:
+    """Whether the start is a slot by the parts that name it plainly; what a reader makes of another is undefined."""
+    moment = parse_local(start)
+    if rule.byyearday or rule.byweekno or rule.bysetpos:
+        return False
+    if rule.bymonth and moment.month not in rule.bymonth:
+        return False
+    if rule.bymonthday and moment.day not in rule.bymonthday:
+        return False
+    if rule.byday and not any(
+        day.weekday.number == moment.weekday() and day.ordinal is None for day in rule.byday
+    ):
+        return False
+    if not isinstance(moment, datetime):
+        return True
+    named = ((rule.byhour, moment.hour), (rule.byminute, moment.minute), (rule.bysecond, moment.second))
+    return all(not allowed or value in allowed for allowed, value in named)
+
+
+def _clamped(rule: RRule, start: date) -> RRule | None:
+    """The rule with days beyond a month's end moved to it: -1 stands for the 31st, and the last of 28 to 30 for the
+    30th where that is the month's only day."""
+    rule = _with_month_days(rule, start)
+    late = [day for day in rule.bymonthday if day > _SHORTEST_MONTH]
+    if not late:
+        return rule
+    if _LONGEST_MONTH in late:
+        days = {day for day in rule.bymonthday if day != _LONGEST_MONTH} | {-1}
+        return rule.model_copy(update={"bymonthday": tuple(sorted(days))})
+    one_month = rule.freq is Frequency.MONTHLY or (
+        rule.freq is Frequency.YEARLY and len(rule.bymonth) == 1 and not (rule.byweekno or rule.byyearday)
+    )
+    once_a_day = max(len(rule.byhour), 1) * max(len(rule.byminute), 1) * max(len(rule.bysecond), 1) == 1
+    if not one_month or not once_a_day or len(rule.bymonthday) > 1 or rule.byday or rule.bysetpos:
+        return None
+    days_up_to = tuple(range(_SHORTEST_MONTH, late[0] + 1))
+    return rule.model_copy(update={"bymonthday": days_up_to, "bysetpos": (-1,)})
+
+
+def _with_month_days(rule: RRule, start: date) -> RRule:
+    """The rule with the days that its first start fills in: a later one may stand for a day that its month lacks."""
+    if start.day <= _SHORTEST_MONTH or rule.byday or rule.bymonthday or rule.byyearday or rule.byweekno:
+        return rule
+    if rule.freq is Frequency.MONTHLY:
+        return rule.model_copy(update={"bymonthday": (start.day,)})
+    if rule.freq is Frequency.YEARLY:
+        return rule.model_copy(update={"bymonth": rule.bymonth or (start.month,), "bymonthday": (start.day,)})
+    return rule
+
+
+def _with_until(rule: RRule, series: Series) -> RRule:
+    """UNTIL as RFC 5545, 3.3.10 wants it: a date beside dates, an instant in UTC beside times of a zone."""
+    if rule.until is None:
+        return rule
+    until = parse_local(rule.until)
+    if series.is_all_day:
+        if isinstance(until, datetime):
+            instant = until.replace(tzinfo=UTC)
+            until = (
+                instant.astimezone(ZoneInfo(series.timezone)).date() if rule.until_is_utc else until.date()
+            )
+        return rule.model_copy(update={"until": until.isoformat(), "until_is_utc": False})
+    if not rule.until_is_utc:
+        last = until if isinstance(until, datetime) else datetime.combine(until, time(23, 59, 59))
+        until = resolve(last, series.timezone).replace(tzinfo=None)
+    return rule.model_copy(update={"until": until.isoformat(), "until_is_utc": True})
