@@ -16,3 +16,8 @@ FENCED = Counter(
 PENDING = Gauge("reminders_pending", "Members in the due index, due or not.")
 REBUILDS = Counter("reminder_rebuilds_total", "Rebuilds of the schedule, by what asked for them.", ["cause"])
 REBUILT_TASKS = Counter("reminder_rebuilt_tasks_total", "Tasks that rebuilds applied.")
+OVERTAKEN = Counter(
+    "reminder_overtaken_tasks_total", "Tasks taken up ahead of their events while those came late."
+)
+RECONCILED_TASKS = Counter("reminder_reconciled_tasks_total", "Tasks that the slow pass compared.")
+MENDED = Counter("reminder_mended_total", "Tasks that the slow pass mended, by what was wrong.", ["what"])

@@ -42,6 +42,13 @@ class RemindersSettings(ServiceSettings):
         description="number of reminders claimed and published at once",
         examples=[200],
     )
+    reconcile_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=20,
+        description="seconds between two pages, of 500 tasks, that are compared with what task-api has",
+        examples=[10.0],
+    )
 
     @property
     def tick(self) -> timedelta:
@@ -50,3 +57,7 @@ class RemindersSettings(ServiceSettings):
     @property
     def lease(self) -> timedelta:
         return timedelta(seconds=self.lease_seconds)
+
+    @property
+    def reconcile_pause(self) -> timedelta:
+        return timedelta(seconds=self.reconcile_seconds)

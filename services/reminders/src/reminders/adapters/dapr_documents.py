@@ -1,18 +1,19 @@
-"""Schedule documents in the Dapr state store. Keys hold the generation; a deleted task's document is a tombstone."""
+"""Schedule documents in the Dapr state store. Keys hold the generation; a closed task's document is a tombstone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from event_contracts.topics import TOPICS
+from event_contracts.topics import DEAD_LETTER_RETENTION
 from reminders.application.ports import StoredDocument
 from reminders.domain.document import Document
-from service_kit.state_store import NO_EXPIRY, DocumentStore
+from service_kit.state_store import NEW_DOCUMENT, NO_EXPIRY, DocumentStore, Replacement
 
-# Longer than any event of the task can come again, or a late one would bring a deleted task back.
-TOMBSTONE_TTL = max(topic.retention for topic in TOPICS.values()) + timedelta(days=7)
+# Longer than an event from before the end can come, replayed dead letters among them, or it would open the task again.
+# What reopens it later is newer and says itself what has fired.
+TOMBSTONE_TTL = DEAD_LETTER_RETENTION + timedelta(days=7)
 
 
 class DaprDocuments:
@@ -33,13 +34,22 @@ class DaprDocuments:
             for key, stored in found.items()
         }
 
-    async def write(self, generation: str, document: Document, etag: str | None) -> None:
-        key = _key(generation, document.task_id)
-        ttl = int(TOMBSTONE_TTL.total_seconds()) if document.is_deleted else NO_EXPIRY
-        if etag is None:
-            await self._state.create(key, document.dump(), ttl)
-        else:
-            await self._state.replace(key, document.dump(), etag, ttl)
+    async def write_many(self, generation: str, documents: Sequence[StoredDocument]) -> None:
+        await self._state.replace_many(
+            [
+                Replacement(
+                    _key(generation, one.document.task_id),
+                    one.document.dump(),
+                    NEW_DOCUMENT if one.etag is None else one.etag,
+                    _ttl(one.document),
+                )
+                for one in documents
+            ]
+        )
+
+
+def _ttl(document: Document) -> int:
+    return NO_EXPIRY if document.is_open else int(TOMBSTONE_TTL.total_seconds())
 
 
 def _key(generation: str, task_id: UUID) -> str:

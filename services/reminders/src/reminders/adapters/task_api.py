@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from http import HTTPStatus
 from uuid import UUID
-
-import httpx
 
 from event_contracts.tasks import TaskSnapshot
 from event_contracts.topics import TASK_API
 from reminders.application.ports import SnapshotPage
-from service_kit.sidecar import Sidecar, SidecarUnavailable
+from service_kit.sidecar import Answer, Sidecar, SidecarUnavailable
 
 _PAGE = 500
 
@@ -22,7 +22,7 @@ class InvokedTaskApi:
 
     async def task(self, task_id: UUID) -> TaskSnapshot | None:
         answer = await self._sidecar.invoke(TASK_API, "GET", f"/internal/v1/tasks/{task_id}")
-        if answer.status_code == httpx.codes.NOT_FOUND:
+        if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
         return TaskSnapshot.model_validate_json(_content(answer))
 
@@ -31,8 +31,10 @@ class InvokedTaskApi:
         _content(answer)
         return int(answer.json()["epoch"])
 
-    async def page(self, cursor: str | None) -> SnapshotPage:
+    async def page(self, cursor: str | None, since: datetime | None = None) -> SnapshotPage:
         params: dict[str, str | int] = {"kind": "tasks", "limit": _PAGE}
+        if since is not None:
+            params["since"] = since.isoformat()
         if cursor is not None:
             params["cursor"] = cursor
         answer = await self._sidecar.invoke(
@@ -44,7 +46,7 @@ class InvokedTaskApi:
         return SnapshotPage(tasks, body["next_cursor"])
 
 
-def _content(answer: httpx.Response) -> bytes:
+def _content(answer: Answer) -> bytes:
     if not answer.is_success:
         raise SidecarUnavailable(f"task-api answered {answer.status_code}")
     return answer.content

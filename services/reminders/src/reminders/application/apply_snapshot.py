@@ -7,15 +7,22 @@ announcement, mark of the announcement, so that each is repeated when the next d
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from uuid import UUID
 
+from event_contracts.origin import Origin
 from event_contracts.reminders import ReminderScheduled
 from event_contracts.tasks import TaskSnapshot
-from reminders.application.ports import Announcer, Documents, Index, Markers
+from reminders.application.ports import Announcer, Documents, Index, StoredDocument, Upcoming
 from reminders.domain.document import Document, merge, to_instant
 from reminders.domain.member import Member
+from service_kit.clock import Clock
+from service_kit.rebuild import Markers
 from service_kit.state_store import StateWriteFailed
+
+NOBODYS: Mapping[UUID, Origin] = {}
 
 
 class SnapshotApplier:
@@ -26,74 +33,119 @@ class SnapshotApplier:
         markers: Markers,
         documents: Documents,
         index: Index,
+        upcoming: Upcoming,
         announcer: Announcer,
+        clock: Clock,
         on_added: Callable[[datetime], None],
     ) -> None:
         self._markers = markers
         self._documents = documents
         self._index = index
+        self._upcoming = upcoming
         self._announcer = announcer
+        self._clock = clock
         self._on_added = on_added
 
-    async def apply(self, task: TaskSnapshot) -> bool:
+    async def apply(self, task: TaskSnapshot, origin: Origin | None = None) -> bool:
         """Whether the snapshot is dealt with; False asks for it to come again.
 
         Raises StateUnavailable, SidecarError or RedisError, which ask for the same.
         """
+        return not await self.apply_many([task], {} if origin is None else {task.task_id: origin})
+
+    async def apply_many(
+        self, tasks: Sequence[TaskSnapshot], origins: Mapping[UUID, Origin] = NOBODYS
+    ) -> list[TaskSnapshot]:
+        """Apply snapshots, each of another task, with one request to the store and the broker for all of them.
+
+        `origins` by task id. Gives those that shall come again; nothing is known of any of them when it raises what
+        `apply` raises.
+        """
         marker = await self._markers.read()
         if marker is None:
-            return False
-        if task.epoch < marker.epoch:
-            return True  # from before PostgreSQL was restored: it never happened
-        stored = await self._documents.get(marker.generation, task.task_id)
-        if stored is not None and stored.document.order > task.order:
-            await self._assert_effects(marker.generation, stored.document)
-            return True
-        document = merge(None if stored is None else stored.document, task)
+            return list(tasks)
+        # Those from before PostgreSQL was restored never happened.
+        valid = {task.task_id: task for task in tasks if task.epoch >= marker.epoch}
+        stored = await self._documents.get_many(marker.generation, valid)
+        newer, writes = list[Document](), list[StoredDocument]()
+        for task in valid.values():
+            found = stored.get(task.task_id)
+            if found is not None and found.document.order > task.order:
+                newer.append(found.document)
+            else:
+                before, etag = (None, None) if found is None else (found.document, found.etag)
+                writes.append(StoredDocument(merge(before, task, origins.get(task.task_id)), etag))
+        written = [one.document for one in writes]
+        again = set[UUID]()
         try:
-            await self._documents.write(marker.generation, document, None if stored is None else stored.etag)
+            await self._documents.write_many(marker.generation, writes)
         except StateWriteFailed:
             # A conflict, or a store that is away and says so as a conflict: what it holds now decides.
-            now = await self._documents.get(marker.generation, task.task_id)
-            return now is not None and now.document.order > task.order
-        return await self._assert_effects(marker.generation, document)
+            again, written = await self._without_newer(marker.generation, written), []
+        again |= await self._assert_effects(marker.generation, written, newer)
+        return [task for task_id, task in valid.items() if task_id in again]
 
-    async def _assert_effects(self, generation: str, document: Document) -> bool:
-        pending = list(document.pending())
-        if pending:
-            moments = {
-                str(Member(document.task_id, entry.reminder_id, entry.fire_ms)): to_instant(entry.fire_ms)
-                for entry in pending
-            }
-            await self._index.add(moments)
-            self._on_added(min(moments.values()))
-        unannounced = list(document.unannounced())
+    async def _without_newer(self, generation: str, documents: Sequence[Document]) -> set[UUID]:
+        """The tasks of which nothing newer than these documents is stored."""
+        now = await self._documents.get_many(generation, [one.task_id for one in documents])
+        return {
+            one.task_id
+            for one in documents
+            if (found := now.get(one.task_id)) is None or found.document.order <= one.order
+        }
+
+    async def _assert_effects(
+        self, generation: str, written: Sequence[Document], newer: Sequence[Document]
+    ) -> set[UUID]:
+        """The tasks of `written` that shall come again; `newer` ones announce for themselves."""
+        documents = [*written, *newer]
+        await self._index_pending(documents)
+        unannounced = [document for document in documents if any(document.unannounced())]
         if not unannounced:
-            return True
+            return set()
         await self._announcer.scheduled(
             [
-                ReminderScheduled(
-                    reminder_id=entry.reminder_id,
-                    task_id=document.task_id,
-                    user_id=document.user_id,
-                    version=document.version,
-                    fire_at=to_instant(entry.fire_ms),
-                    reason=entry.reason,
+                (
+                    ReminderScheduled(
+                        reminder_id=entry.reminder_id,
+                        task_id=document.task_id,
+                        user_id=document.user_id,
+                        version=document.version,
+                        fire_at=to_instant(entry.fire_ms),
+                        reason=entry.reason,
+                    ),
+                    document.origin,
                 )
-                for entry in unannounced
+                for document in unannounced
+                for entry in document.unannounced()
             ]
         )
-        return await self._mark_announced(generation, document)
+        unmarked = await self._mark_announced(generation, unannounced)
+        return unmarked.intersection(one.task_id for one in written)
 
-    async def _mark_announced(self, generation: str, document: Document) -> bool:
-        """Note what was told, unless a newer version is there, which announces for itself."""
-        stored = await self._documents.get(generation, document.task_id)
-        if stored is None:
-            return False
-        if stored.document.order != document.order:
-            return True
+    async def _index_pending(self, documents: Sequence[Document]) -> None:
+        moments: dict[UUID, dict[str, datetime]] = defaultdict(dict)
+        for document in documents:
+            for entry in document.pending():
+                member = str(Member(document.task_id, entry.reminder_id, entry.fire_ms))
+                moments[document.user_id][member] = to_instant(entry.fire_ms)
+        if moments:
+            everything = {member: at for mine in moments.values() for member, at in mine.items()}
+            await self._index.add(everything)
+            await self._upcoming.note(moments, await self._clock.now())
+            self._on_added(min(everything.values()))
+
+    async def _mark_announced(self, generation: str, documents: Sequence[Document]) -> set[UUID]:
+        """Note what was told, unless a newer version is there, which announces for itself; where it is not noted."""
+        now = await self._documents.get_many(generation, [one.task_id for one in documents])
+        unmarked = {one.task_id for one in documents if one.task_id not in now}
+        marks = [
+            StoredDocument(found.document.with_announced(), found.etag)
+            for one in documents
+            if (found := now.get(one.task_id)) is not None and found.document.order == one.order
+        ]
         try:
-            await self._documents.write(generation, stored.document.with_announced(), stored.etag)
+            await self._documents.write_many(generation, marks)
         except StateWriteFailed:
-            return False
-        return True
+            unmarked |= {mark.document.task_id for mark in marks}
+        return unmarked

@@ -6,20 +6,22 @@ drops. A member that the document no longer stands behind is dropped: its remind
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from event_contracts.reminders import ReminderDue
 from reminders.application.apply_snapshot import SnapshotApplier
-from reminders.application.ports import Announcer, Documents, Index, Markers, StoredDocument, TaskApi
-from reminders.domain.document import Document, State, to_instant, to_ms
+from reminders.application.ports import Announcer, Documents, Index, StoredDocument, TaskApi
+from reminders.domain.document import Document, fence, to_instant, to_ms
 from reminders.domain.member import Member
 from reminders.metrics import FENCED, FIRED, LATENESS
 from service_kit.due_index import Claim, Lease
 from service_kit.logs import get_logger
+from service_kit.rebuild import Markers
 from service_kit.sidecar import SidecarError
 from service_kit.state_store import StateWriteFailed
 
@@ -28,6 +30,7 @@ _log = get_logger(__name__)
 PUBLISH_AGAIN_AFTER = timedelta(seconds=1)
 ASK_AGAIN_AFTER = timedelta(seconds=2)
 _MARK_ATTEMPTS = 8
+_SIDE_BY_SIDE = 3
 
 
 @dataclass
@@ -70,10 +73,26 @@ class DueFirer:
             marker = await self._markers.read()
             if marker is None:
                 return None
-            claim = await self._index.claim(self._batch)
-            if not claim.leases:
-                return claim.now
-            await self._handle(marker.generation, claim)
+            claims = [await self._index.claim(self._batch)]
+            if not claims[0].leases:
+                return claims[0].now
+            while len(claims) < _SIDE_BY_SIDE and len(claims[-1].leases) == self._batch:
+                claims.append(await self._index.claim(self._batch))
+            # What was claimed may be of a generation that began since: its members are not for the documents of this
+            # one to judge. They come again when their leases run out.
+            now = await self._markers.read()
+            if now is not None and now.generation == marker.generation:
+                await self._handle_all(marker.generation, claims)
+
+    async def _handle_all(self, generation: str, claims: Sequence[Claim]) -> None:
+        """Side by side, as replicas would: nearly all that one takes is waiting for the store and the broker."""
+        if len(claims) == 1:
+            await self._handle(generation, claims[0])
+            return
+        work = (self._handle(generation, claim) for claim in claims)
+        for outcome in await asyncio.gather(*work, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
 
     async def _handle(self, generation: str, claim: Claim) -> None:
         members = [(lease, Member.parse(lease.member)) for lease in claim.leases]
@@ -84,8 +103,26 @@ class DueFirer:
         for lease in work.wait:
             await self._index.release(lease, claim.now + ASK_AGAIN_AFTER)
         accepted = await self._publish(claim, work) if work.fire else []
-        marked = await self._mark(generation, accepted)
+        marked = await self._mark(generation, accepted, stored) if accepted else []
         await self._index.ack_many([*work.drop, *marked])
+        await self._put_back(generation, work.drop)
+
+    async def _put_back(self, generation: str, dropped: Sequence[Lease]) -> None:
+        """Look once more at what was dropped: who reopened its task meanwhile found the member there and added none.
+
+        A crash before this leaves it to the slow pass.
+        """
+        if not dropped:
+            return
+        members = [Member.parse(lease.member) for lease in dropped]
+        stored = await self._documents.get_many(generation, {member.task_id for member in members})
+        wanted = {
+            str(member): to_instant(member.fire_ms)
+            for member in members
+            if (found := stored.get(member.task_id)) is not None and fence(found.document, member) is None
+        }
+        if wanted:
+            await self._index.add(wanted)
 
     async def _fetch_missing(
         self, generation: str, missing: set[UUID], stored: dict[UUID, StoredDocument]
@@ -111,12 +148,15 @@ class DueFirer:
 
     async def _publish(self, claim: Claim, work: _Sorted) -> list[tuple[Lease, Member]]:
         events = [
-            ReminderDue(
-                reminder_id=member.reminder_id,
-                task_id=member.task_id,
-                user_id=document.user_id,
-                fire_at=to_instant(member.fire_ms),
-                fired_at=max(claim.now, to_instant(member.fire_ms)),
+            (
+                ReminderDue(
+                    reminder_id=member.reminder_id,
+                    task_id=member.task_id,
+                    user_id=document.user_id,
+                    fire_at=to_instant(member.fire_ms),
+                    fired_at=max(claim.now, to_instant(member.fire_ms)),
+                ),
+                document.origin,
             )
             for _, member, document in work.fire
         ]
@@ -138,32 +178,40 @@ class DueFirer:
             LATENESS.observe(max(0.0, (claim.now - to_instant(member.fire_ms)).total_seconds()))
         return published
 
-    async def _mark(self, generation: str, published: Sequence[tuple[Lease, Member]]) -> list[Lease]:
-        """Mark as fired, one write a task; the leases whose mark stands and which may be acknowledged."""
-        by_task: dict[UUID, list[tuple[Lease, Member]]] = defaultdict(list)
-        for lease, member in published:
-            by_task[member.task_id].append((lease, member))
-        done: list[Lease] = []
-        for task_id, items in by_task.items():
-            fired = {(member.reminder_id, member.fire_ms) for _, member in items}
-            if await self._mark_task(generation, task_id, fired):
-                done += [lease for lease, _ in items]
-        return done
+    async def _mark(
+        self,
+        generation: str,
+        published: Sequence[tuple[Lease, Member]],
+        known: Mapping[UUID, StoredDocument],
+    ) -> list[Lease]:
+        """Mark as fired, all tasks in one request; the leases whose mark stands and which may be acknowledged.
 
-    async def _mark_task(self, generation: str, task_id: UUID, fired: set[tuple[UUID, int]]) -> bool:
+        The first try is on top of what was read before publishing. After a failed one what the store holds decides:
+        nothing is acknowledged blindly.
+        """
+        leases: dict[UUID, list[Lease]] = defaultdict(list)
+        fired: dict[UUID, set[tuple[UUID, int]]] = defaultdict(set)
+        for lease, member in published:
+            leases[member.task_id].append(lease)
+            fired[member.task_id].add((member.reminder_id, member.fire_ms))
+        known = {task_id: known[task_id] for task_id in leases}
+        done: list[Lease] = []
         for _ in range(_MARK_ATTEMPTS):
-            stored = await self._documents.get(generation, task_id)
-            if stored is None:
-                return False  # flushed meanwhile: the lease stays, and the rebuild knows from task-api
-            marked = stored.document.with_fired(fired)
-            if marked == stored.document:
-                return True  # marked already, or moved on: nothing of it is pending any more
+            writes = []
+            for task_id, found in known.items():
+                marked = found.document.with_fired(fired[task_id])
+                if marked == found.document:
+                    done += leases[task_id]  # marked already, or moved on: nothing of it is pending any more
+                else:
+                    writes.append(StoredDocument(marked, found.etag))
             try:
-                await self._documents.write(generation, marked, stored.etag)
+                await self._documents.write_many(generation, writes)
             except StateWriteFailed:
-                continue  # never acknowledged blindly: what the store holds now decides
-            return True
-        return False
+                # One that was flushed meanwhile keeps its lease, and the rebuild knows of it from task-api.
+                known = await self._documents.get_many(generation, [one.document.task_id for one in writes])
+                continue
+            return done + [lease for one in writes for lease in leases[one.document.task_id]]
+        return done
 
 
 def _sort(
@@ -182,15 +230,3 @@ def _sort(
             FENCED.labels(reason).inc()
             work.drop.append(lease)
     return work
-
-
-def fence(document: Document, member: Member) -> str | None:
-    """Why the document does not stand behind this member any more; None when it does."""
-    if not document.is_open:
-        return "closed"
-    entry = document.entry(member.reminder_id)
-    if entry is None:
-        return "removed"
-    if entry.fire_ms != member.fire_ms:
-        return "moved"
-    return None if entry.state is State.PENDING else "fired" if entry.state is State.FIRED else "missed"

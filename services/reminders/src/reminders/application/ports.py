@@ -8,19 +8,19 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from event_contracts.origin import Origin
 from event_contracts.reminders import ReminderDue, ReminderScheduled
 from event_contracts.tasks import TaskSnapshot
 from reminders.domain.document import Document
 from service_kit.due_index import Claim, Lease
-from service_kit.marker import Marker
 
 
 @dataclass(frozen=True)
 class StoredDocument:
-    """A document and the ETag that a write on top of it must name."""
+    """A document and the ETag that a write on top of it must name; None when there is nothing below."""
 
     document: Document
-    etag: str
+    etag: str | None
 
 
 class Documents(Protocol):
@@ -30,25 +30,22 @@ class Documents(Protocol):
 
     async def get_many(self, generation: str, task_ids: Iterable[UUID]) -> dict[UUID, StoredDocument]: ...
 
-    async def write(self, generation: str, document: Document, etag: str | None) -> None:
-        """First-write: on top of `etag`, or as a new document when it is None. A deleted task's goes by itself."""
+    async def write_many(self, generation: str, documents: Sequence[StoredDocument]) -> None:
+        """First-write, each on top of its ETag. Raises when one was not written; any of the others may be.
+
+        That of a closed task goes by itself, once nothing older than its end can come any more.
+        """
         ...
-
-
-class Markers(Protocol):
-    """The marker of the valid generation."""
-
-    async def read(self) -> Marker | None: ...
-
-    async def create(self, epoch: int, run_id: str) -> Marker: ...
-
-    async def renew_run_id(self, marker: Marker, run_id: str) -> Marker: ...
 
 
 class Index(Protocol):
     """The due index. Raises RedisError when Redis is away."""
 
     async def add(self, members: Mapping[str, datetime]) -> int: ...
+
+    async def missing(self, members: Collection[str]) -> set[str]:
+        """Those that are not in it."""
+        ...
 
     async def claim(self, limit: int = 200) -> Claim: ...
 
@@ -59,19 +56,38 @@ class Index(Protocol):
     async def next_due(self) -> datetime | None: ...
 
 
+class Upcoming(Protocol):
+    """The members of each person by fire time, those of what has changed since too. Raises RedisError."""
+
+    async def note(self, members: Mapping[UUID, Mapping[str, datetime]], now: datetime) -> None:
+        """Note, by person, those that are ahead of `now`."""
+        ...
+
+    async def following(self, user_id: UUID, from_ms: int, skip: int, limit: int) -> list[str]:
+        """By fire time, from `from_ms` (epoch milliseconds) on, without the first `skip`."""
+        ...
+
+    async def forget(self, user_id: UUID) -> None: ...
+
+
 class Announcer(Protocol):
-    """Publishes; raises SidecarError when nothing is known of what became of the events."""
+    """Publishes, each event with the origin that it carries on.
 
-    async def scheduled(self, events: Sequence[ReminderScheduled]) -> None: ...
+    Raises SidecarError when nothing is known of what became of the events.
+    """
 
-    async def due(self, events: Sequence[ReminderDue]) -> Collection[tuple[UUID, datetime]]:
+    async def scheduled(self, events: Sequence[tuple[ReminderScheduled, Origin | None]]) -> None: ...
+
+    async def due(
+        self, events: Sequence[tuple[ReminderDue, Origin | None]]
+    ) -> Collection[tuple[UUID, datetime]]:
         """Publish in one request; the (reminder id, fire time) that the broker took."""
         ...
 
 
 @dataclass(frozen=True)
 class SnapshotPage:
-    """A page of open tasks as task-api has them now."""
+    """A page of tasks as task-api has them now."""
 
     tasks: Sequence[TaskSnapshot]
     next_cursor: str | None
@@ -84,20 +100,6 @@ class TaskApi(Protocol):
 
     async def epoch(self) -> int: ...
 
-    async def page(self, cursor: str | None) -> SnapshotPage: ...
-
-
-class RebuildLock(Protocol):
-    """Lets one replica rebuild at a time; it expires by itself when its holder dies."""
-
-    async def take(self) -> bool: ...
-
-    async def keep(self) -> bool:
-        """Prolong it; False when it was lost."""
-        ...
-
-    async def give_back(self) -> None: ...
-
-    async def store_run_id(self) -> str:
-        """The run id of the Redis that is there now: another one after each start of it."""
+    async def page(self, cursor: str | None, since: datetime | None = None) -> SnapshotPage:
+        """The open tasks; with `since` all that changed from then on, closed and deleted ones too."""
         ...

@@ -12,9 +12,10 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from event_contracts.origin import Origin
 from event_contracts.reminders import ScheduleReason
 from event_contracts.tasks import ReminderDefinition, TaskSnapshot
-from reminders.domain.schedule import due_instant, fire_time, missed
+from reminders.domain.member import Member
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -59,7 +60,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Document:
-    """A task's schedule as of (epoch, version). A closed task keeps its entries: reopened, what fired stays fired."""
+    """A task's schedule as of (epoch, version). A closed task keeps its entries: reopened, what fired stays fired.
+
+    `origin` is None where nobody's call is known, as after a rebuild.
+    """
 
     task_id: UUID
     user_id: UUID
@@ -68,6 +72,7 @@ class Document:
     is_open: bool
     is_deleted: bool
     entries: tuple[Entry, ...]
+    origin: Origin | None = None
 
     @property
     def order(self) -> tuple[int, int]:
@@ -107,7 +112,8 @@ class Document:
 
     def dump(self) -> dict[str, Any]:
         """The lean form that is stored; the task id is in the key."""
-        return {
+        origin = {} if self.origin is None else {"o": [self.origin.traceparent, self.origin.correlation_id]}
+        return origin | {
             "u": self.user_id.hex,
             "e": self.epoch,
             "v": self.version,
@@ -144,20 +150,22 @@ class Document:
                 )
                 for reminder_id, fire_ms, state, reason, announced in value["r"]
             ),
+            origin=Origin(*value["o"]) if "o" in value else None,
         )
 
 
-def merge(stored: Document | None, task: TaskSnapshot) -> Document:
+def merge(stored: Document | None, task: TaskSnapshot, origin: Origin | None = None) -> Document:
     """The document as `task` makes it, on top of what is stored of an older or equal version.
 
     A (reminder, fire time) that fired stays fired in every later version; one whose fire time moved begins anew.
+    Without `origin` the one that is stored stays.
     """
     if task.is_open:
-        due = due_instant(task)
+        due = task.due
         entries = tuple(
             entry
             for reminder in task.reminders
-            if (entry := _entry(reminder, fire_time(reminder, task), due, stored)) is not None
+            if (entry := _entry(reminder, task.fire_time(reminder), due, stored)) is not None
         )
     else:
         entries = () if task.deleted_at is not None or stored is None else stored.entries
@@ -169,7 +177,20 @@ def merge(stored: Document | None, task: TaskSnapshot) -> Document:
         is_open=task.is_open,
         is_deleted=task.deleted_at is not None,
         entries=entries,
+        origin=origin if origin is not None or stored is None else stored.origin,
     )
+
+
+def fence(document: Document, member: Member) -> str | None:
+    """Why the document does not stand behind this member any more; None when it does."""
+    if not document.is_open:
+        return "closed"
+    entry = document.entry(member.reminder_id)
+    if entry is None:
+        return "removed"
+    if entry.fire_ms != member.fire_ms:
+        return "moved"
+    return None if entry.state is State.PENDING else "fired" if entry.state is State.FIRED else "missed"
 
 
 def _entry(
@@ -180,12 +201,13 @@ def _entry(
     before = None if stored is None else stored.entry(reminder.reminder_id)
     fire_ms = to_ms(fire_at)
     same = before is not None and before.fire_ms == fire_ms
+    announced = before.announced_ms if before is not None else _ms(reminder.scheduled_for)
     if reminder.snoozed_until is not None:
         reason = ScheduleReason.SNOOZED
     else:
-        reason = ScheduleReason.CREATED if before is None else ScheduleReason.MOVED
-    known_fired = reminder.fired_for is not None and to_ms(reminder.fired_for) == fire_ms
-    if known_fired or (before is not None and same and before.state is State.FIRED):
+        is_new = before is None and announced is None
+        reason = ScheduleReason.CREATED if is_new else ScheduleReason.MOVED
+    if _ms(reminder.fired_for) == fire_ms or (before is not None and same and before.state is State.FIRED):
         state = State.FIRED
     elif reminder.acknowledged_at is not None or missed(fire_at, reminder.set_at, due):
         state = State.MISSED
@@ -196,5 +218,18 @@ def _entry(
         fire_ms,
         state,
         before.reason if before is not None and same else reason,
-        None if before is None else before.announced_ms,
+        announced,
     )
+
+
+def _ms(instant: datetime | None) -> int | None:
+    return None if instant is None else to_ms(instant)
+
+
+def missed(fire_at: datetime, set_at: datetime, due: datetime | None) -> bool:
+    """Whether a reminder was already past when it was set, so that it does not fire.
+
+    Compared with the commit time of the change that set it, never with a consumer's clock: a reminder that became
+    past while the system was down was not. One for a task that was not yet due when it was set fires once, late.
+    """
+    return fire_at <= set_at and (due is None or due <= set_at)

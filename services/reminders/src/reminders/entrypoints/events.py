@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from event_contracts.envelope import CloudEvent
 from event_contracts.topics import REMINDERS, consumed_by
-from reminders.application.apply_snapshot import SnapshotApplier
+from reminders.application.apply_together import TogetherApplier
+from reminders.application.ports import Upcoming
 from service_kit.pubsub import EventHandler, Outcome
+from service_kit.telemetry import present_origin
 
 
-def handlers(applier: SnapshotApplier) -> dict[str, EventHandler]:
+def handlers(
+    applier: TogetherApplier, upcoming: Upcoming, note_made_at: Callable[[datetime], None]
+) -> dict[str, EventHandler]:
     """A handler for each topic that the registry lets this service consume."""
 
     async def on_task(event: CloudEvent[Any]) -> Outcome:
-        return Outcome.SUCCESS if await applier.apply(event.data) else Outcome.RETRY
+        note_made_at(event.time)
+        return Outcome.SUCCESS if await applier.apply(event.data, present_origin()) else Outcome.RETRY
 
     async def on_user_deleted(event: CloudEvent[Any]) -> Outcome:
-        # All that is kept of a user are their tasks' documents, and each of those leaves with its task-deleted.
+        # The documents of their tasks leave one by one, each with its task-deleted.
+        await upcoming.forget(event.data.user_id)
         return Outcome.SUCCESS
 
     special: dict[str, EventHandler] = {"user-deleted": on_user_deleted}
