@@ -27,5 +27,15 @@ sweep_checks = Counter(
     "Closed instances that the sweep looked at: settled, or repaired because they had no successor yet.",
     ["outcome"],
 )
+awaited_looks = Counter(
+    "recurrence_awaited_total",
+    "Looks at open instances whose successor comes by its date: made, or settled because all was changed since.",
+    ["outcome"],
+)
 rebuilds = Counter("recurrence_rebuilds_total", "Passes over all series, by what asked for them.", ["why"])
+reconciled = Counter(
+    "recurrence_reconciled_total",
+    "Series that the slow pass found behind task-api and mended: an edit, or a closing that was never heard of.",
+    ["what"],
+)
 ready = Gauge("recurrence_ready", "1 while the derived documents are complete, else 0.")

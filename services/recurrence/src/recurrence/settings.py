@@ -17,3 +17,13 @@ class RecurrenceSettings(ServiceSettings):
         examples=["recurrence"],
     )
     app_port: int = Field(default=8002, ge=1, le=65535, description="port to listen on", examples=[8002])
+    rate_limits_enabled: bool = Field(
+        default=True, description="whether requests are limited; off for benchmarks", examples=[True]
+    )
+    rate_limit_rules: int = Field(
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="requests a minute of one user to preview and parse rules",
+        examples=[100],
+    )

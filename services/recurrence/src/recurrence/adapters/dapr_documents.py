@@ -25,6 +25,7 @@ from service_kit.marker import Marker, MarkerStore
 from service_kit.state_store import NO_EXPIRY, DocumentStore, StateWriteFailed
 
 KEPT_AFTER_THE_END = DEAD_LETTER_RETENTION + timedelta(days=7)
+_SECOND = timedelta(seconds=1)
 _TTL_SECONDS = int(KEPT_AFTER_THE_END.total_seconds())
 
 
@@ -135,12 +136,14 @@ def _position_document(position: Position) -> dict[str, Any]:
             "by": None if position.closed_by is None else position.closed_by.value,
             "cv": position.closed_version,
             "at": _text(position.closed_at),
+            # As text: a number that is nought would be left out like one that is not known.
+            "a": None if position.ahead is None else str(position.ahead // _SECOND),
         }
     )
 
 
 def _position(task_id: UUID, document: dict[str, Any]) -> Position:
-    closed_by = document.get("by")
+    closed_by, ahead = document.get("by"), document.get("a")
     return Position(
         task_id=task_id,
         series_id=UUID(document["s"]),
@@ -153,6 +156,7 @@ def _position(task_id: UUID, document: dict[str, Any]) -> Position:
         closed_by=None if closed_by is None else ClosedBy(closed_by),
         closed_version=document.get("cv"),
         closed_at=_instant(document.get("at")),
+        ahead=None if ahead is None else int(ahead) * _SECOND,
     )
 
 

@@ -7,18 +7,18 @@ the same each time, so that running them once more does no harm.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 import structlog
 
-from event_contracts.recurrence import GenerationReason
 from event_contracts.series import SeriesSnapshot
 from event_contracts.tasks import TaskSnapshot
 from recurrence.application.errors import DocumentWriteFailed, NotReady
 from recurrence.application.ports import Documents, Generation, Held, Known, TaskApi
-from recurrence.application.propose import Proposer
+from recurrence.application.propose import EVENT, Occasion, Proposer
 from recurrence.application.reading import known, position_of
-from recurrence.domain.position import KnownSeries, Position
+from recurrence.domain.position import KnownSeries, Position, erased_with
 
 _log = structlog.get_logger(__name__)
 
@@ -43,14 +43,15 @@ class Evaluation:
         if generation is None:
             return
         found = await self._read(generation, position)
-        if found.user_is_erased:
+        if found.user_is_erased and not position.is_erased:
             return
         newest = await self._newest_position(generation, position, found.task)
-        await self._act_on(generation, newest, None if found.series is None else found.series.value, None)
+        series = None if found.series is None else found.series.value
+        await self._act_on(generation, newest, series, Occasion(makes=False))
 
-    async def on_series(self, snapshot: SeriesSnapshot, why: GenerationReason | None = None) -> bool:
+    async def on_series(self, snapshot: SeriesSnapshot, occasion: Occasion = EVENT) -> bool:
         """Take up what became of a series: its tip is treated like an event of its own, so that an edit, a resume or
-        an end that is taken back counts at once. Gives whether a successor was proposed."""
+        an end that is taken back counts at once. Gives whether something was proposed."""
         series = known(snapshot)
         generation = await self._generation_for(series.epoch)
         if generation is None:
@@ -59,7 +60,7 @@ class Evaluation:
         found = await self._documents.read(
             generation.name, task_id=tip_id, series_id=series.series_id, user_id=series.user_id
         )
-        if found.user_is_erased or (found.series is not None and found.series.value.is_erased):
+        if found.user_is_erased or (found.series is not None and found.series.value.outlives(series)):
             return False
         newest = await self._newest_series(generation, series, found.series)
         tip = newest.tip
@@ -68,7 +69,9 @@ class Evaluation:
         if tip.task_id != tip_id:
             found = await self._read(generation, tip)
         position = await self._newest_position(generation, tip, found.task)
-        return await self._act_on(generation, position, newest, why)
+        if position.is_open and position.ahead is None and newest.makes_by_schedule:
+            position = await self._with_reminders(generation, position)
+        return await self._act_on(generation, position, newest, occasion)
 
     async def on_user_deleted(self, user_id: UUID) -> None:
         """Let nothing of this user be taken up again; the tasks and series leave by their own events."""
@@ -100,6 +103,8 @@ class Evaluation:
         """Store `position` unless what is stored is newer; give what is then the newest."""
         if held is not None and held.value.order > position.order:
             return held.value
+        if held is not None and held.value.order == position.order and position.ahead is None:
+            position = replace(position, ahead=held.value.ahead)
         try:
             await self._documents.put_task(generation.name, position, held)
         except DocumentWriteFailed:
@@ -108,6 +113,14 @@ class Evaluation:
                 raise
             return again.value
         return position
+
+    async def _with_reminders(self, generation: Generation, tip: Position) -> Position:
+        """What only its series told of so far, with what its reminders ask for."""
+        snapshot = await self._task_api.task(tip.task_id)
+        position = None if snapshot is None else position_of(snapshot)
+        if position is None or position.epoch != generation.epoch:
+            return tip
+        return await self._newest_position(generation, position, (await self._read(generation, tip)).task)
 
     async def _newest_series(
         self, generation: Generation, series: KnownSeries, held: Held[KnownSeries] | None
@@ -137,23 +150,21 @@ class Evaluation:
         generation: Generation,
         position: Position,
         series: KnownSeries | None,
-        why: GenerationReason | None,
+        occasion: Occasion,
     ) -> bool:
         if position.is_erased:
             await self._erase_series(generation, position)
             return False
-        if position.closing is None:
+        if position.closing is None and not position.is_open:
             return False
         newest = await self._series_as_of(generation, position, series)
-        return newest is not None and await self._proposer.propose(newest, position, why)
+        return newest is not None and await self._proposer.propose(newest, position, occasion)
 
     async def _series_as_of(
         self, generation: Generation, position: Position, series: KnownSeries | None
     ) -> KnownSeries | None:
         """The series, at least as new as the instance says it was; asked of task-api when it is not known so."""
-        if series is not None and (
-            series.is_erased or series.order >= (position.epoch, position.series_version)
-        ):
+        if series is not None and series.order >= position.series_order:
             return series
         snapshot = await self._task_api.series(position.series_id)
         if snapshot is None:
@@ -165,6 +176,7 @@ class Evaluation:
         return await self._newest_series(generation, known(snapshot), held)
 
     async def _erase_series(self, generation: Generation, position: Position) -> None:
+        """Leave of the series what keeps late events from bringing it back; one that was brought back since stays."""
         held = await self._read_series(generation, position)
-        if held is not None and not held.value.is_erased:
-            await self._documents.put_series(generation.name, held.value.erased(), held)
+        if held is None or (not held.value.is_erased and held.value.order <= position.series_order):
+            await self._documents.put_series(generation.name, erased_with(position), held)

@@ -11,7 +11,8 @@ from uuid import UUID
 
 from event_contracts.recurrence import RecurringTaskGenerated
 from event_contracts.series import SeriesSnapshot
-from recurrence.domain.checks import Check
+from event_contracts.tasks import TaskSnapshot
+from recurrence.domain.checks import Awaited, Check
 from recurrence.domain.position import KnownSeries, Position
 
 ValueT = TypeVar("ValueT")
@@ -94,8 +95,12 @@ class TaskApi(Protocol):
         """A series with its tip as of now; None when it is not there, or not any more."""
         ...
 
-    def all_series(self) -> AsyncIterator[Sequence[SeriesSnapshot]]:
-        """Every series, page by page."""
+    async def task(self, task_id: UUID) -> TaskSnapshot | None:
+        """A task as of now; None when it is not there, or not any more."""
+        ...
+
+    def all_series(self, since: datetime | None = None) -> AsyncIterator[Sequence[SeriesSnapshot]]:
+        """Every series that has not ended, page by page; with `since` those changed since then, ended ones too."""
         ...
 
 
@@ -107,19 +112,32 @@ class Publisher(Protocol):
         ...
 
 
-CheckHandler = Callable[[Check], Awaitable[bool]]
-
-
 class Checks(Protocol):
     """The index of closed instances whose successor is still to be seen."""
 
-    async def expect(self, check: Check, at: datetime) -> None:
+    async def expect(self, check: Check, at: datetime, /) -> None:
         """Have this looked at from `at` on; one that is there stays as it is."""
         ...
 
-    async def sweep(self, handler: CheckHandler) -> int:
-        """Hand over all that is due; how many. True settles a check, False has it looked at again later, an error
-        leaves it for the next sweep and ends this one."""
+    async def sweep(self, handler: Callable[[Check, datetime], Awaitable[bool]]) -> int:
+        """Hand over all that is due, with the moment at which it is; how many. True settles a check, False has it
+        looked at again later, an error leaves it for the next sweep and ends this one."""
+        ...
+
+
+class AwaitedOccurrences(Protocol):
+    """The index of open instances whose successor comes by its date."""
+
+    async def expect(self, awaited: Awaited, at: datetime, /) -> None:
+        """Have this looked at from `at` on; one that is there stays as it is."""
+        ...
+
+    async def next_due(self) -> datetime | None:
+        """When there is something to look at; None when there is nothing."""
+        ...
+
+    async def sweep(self, handler: Callable[[Awaited, datetime], Awaitable[bool]]) -> int:
+        """Hand over all that is due, as `Checks.sweep` does."""
         ...
 
 

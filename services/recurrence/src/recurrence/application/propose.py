@@ -1,44 +1,85 @@
-"""Compute the successor of a closed instance and propose it to task-api, which decides."""
+"""Compute what follows an instance and propose it to task-api, which decides."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from time import perf_counter
+from typing import TypeVar
 
 import structlog
 
-from event_contracts.recurrence import GenerationReason, RecurringTaskGenerated
+from event_contracts.recurrence import GenerationReason, ProposedOccurrence, RecurringTaskGenerated
 from event_contracts.rrule import RuleError
 from event_contracts.values import ClosedBy
 from recurrence import metrics
-from recurrence.application.ports import Checks, Clock, Publisher
+from recurrence.application.ports import AwaitedOccurrences, Checks, Clock, Publisher
 from recurrence.domain.budget import Budget
-from recurrence.domain.checks import CHECK_AFTER, Check
+from recurrence.domain.checks import CHECK_AFTER, CHECK_AGAIN_AFTER, Awaited, Check
 from recurrence.domain.position import Closing, KnownSeries, Position
+from recurrence.domain.schedule import scheduled
+from recurrence.domain.series import Series
 from recurrence.domain.successor import Next, next_slot
+
+FoundT = TypeVar("FoundT")
 
 _log = structlog.get_logger(__name__)
 
 
-class Proposer:
-    """Proposes successors. What it proposes depends on the series and the closed instance alone."""
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """What has an instance looked at: a sweep for a reason of its own (`why`), at a moment of Redis (`now`), or an
+    event. Only where the whole series is looked at is something made by the schedule (`makes`); an event of an
+    instance says no more than that there is a date to await."""
 
-    def __init__(self, publisher: Publisher, checks: Checks, clock: Clock) -> None:
+    makes: bool = True
+    why: GenerationReason | None = None
+    now: datetime | None = None
+
+
+EVENT = Occasion()
+"""An event of a series, or a pass over all of them."""
+
+
+class Proposer:
+    """Proposes what follows an instance: its successor once it is closed, or by the schedule while it is open.
+
+    Which slot that is, the series and the closed instance alone decide. Of an open one the clock has a say too, for
+    there is no closing to count from; task-api takes one follower an instance, whichever is offered first.
+    """
+
+    def __init__(
+        self, publisher: Publisher, checks: Checks, awaited: AwaitedOccurrences, clock: Clock
+    ) -> None:
         self._publisher = publisher
         self._checks = checks
+        self._awaited = awaited
         self._clock = clock
 
-    async def propose(
-        self, series: KnownSeries, position: Position, why: GenerationReason | None = None
-    ) -> bool:
-        """Publish the successor of `position` and have the sweep see that it comes to be.
+    async def propose(self, series: KnownSeries, position: Position, occasion: Occasion) -> bool:
+        """Publish what follows `position` and have a sweep see that it comes to be.
 
-        False when there is none: the instance is open or has no successor by the way it was closed, the series is
-        paused, ended or used up, or its rule cannot be read (which is logged and counted).
+        False when there is nothing to propose: it is open and the next date is still to come, or instances do not
+        pile up; it has no successor by the way it was closed; the series is paused, ended or used up, or its rule
+        cannot be read (which is logged and counted).
         """
-        closing = position.closing
-        if closing is None or not series.generates:
-            return False
-        following = _following(series, position, closing)
+        if position.closing is not None and series.generates:
+            return await self._after_closing(series, position, position.closing, occasion.why)
+        if position.is_open and series.makes_by_schedule:
+            return await self._by_schedule(series, position, occasion)
+        return False
+
+    async def _after_closing(
+        self, series: KnownSeries, position: Position, closing: Closing, why: GenerationReason | None
+    ) -> bool:
+        following = _asked(
+            series,
+            position,
+            lambda grid, budget: next_slot(
+                grid, position.occurrence_key, closing.at, series.resumed_at, budget
+            ),
+        )
         if following is None:
             return False
         now = await self._clock.now()
@@ -46,37 +87,84 @@ class Proposer:
         await self._checks.expect(
             Check(series.series_id, position.task_id, closing.version), now + CHECK_AFTER
         )
-        reason = why or _reason(closing)
+        await self._publish(series, position, closing.version, [following], why or _reason(closing), now)
+        return True
+
+    async def _by_schedule(self, series: KnownSeries, position: Position, occasion: Occasion) -> bool:
+        now = occasion.now or await self._clock.now()
+        ahead = position.ahead or timedelta()
+        found = _asked(
+            series,
+            position,
+            lambda grid, budget: scheduled(
+                grid, position.occurrence_key, ahead, now, series.resumed_at, budget
+            ),
+        )
+        if found is None:
+            return False
+        awaited = Awaited(series.series_id, series.version, position.task_id, position.version)
+        if not found.made:
+            await self._awaited.expect(awaited, found.at)
+            return False
+        if not occasion.makes:
+            # What is behind goes on with the next sweep, or else all that was missed would come in one go.
+            await self._awaited.expect(awaited, now + CHECK_AGAIN_AFTER if position.is_new else found.at)
+            return False
+        await self._awaited.expect(awaited, now + CHECK_AFTER)
+        await self._publish(series, position, None, found.made, GenerationReason.SCHEDULE, now)
+        return True
+
+    async def _publish(
+        self,
+        series: KnownSeries,
+        position: Position,
+        closed_version: int | None,
+        slots: Sequence[Next],
+        why: GenerationReason,
+        now: datetime,
+    ) -> None:
+        first, *further = slots
         await self._publisher.occurrence_generated(
             RecurringTaskGenerated(
                 series_id=series.series_id,
                 series_version=series.version,
                 user_id=series.user_id,
                 predecessor_task_id=position.task_id,
-                predecessor_closed_version=closing.version,
-                occurrence_key=following.occurrence_key,
-                due_at=following.due_at,
-                due_date=following.due_date,
+                predecessor_closed_version=closed_version,
+                occurrence_key=first.occurrence_key,
+                due_at=first.due_at,
+                due_date=first.due_date,
                 timezone=series.timezone,
-                why=reason,
-                sentence=following.sentence,
+                why=why,
+                sentence=first.sentence,
+                further=tuple(
+                    ProposedOccurrence(
+                        occurrence_key=one.occurrence_key,
+                        due_at=one.due_at,
+                        due_date=one.due_date,
+                        sentence=one.sentence,
+                    )
+                    for one in further
+                ),
                 generated_at=now,
             )
         )
-        metrics.occurrences_generated.labels(reason.value).inc()
-        return True
+        metrics.occurrences_generated.labels(why.value).inc(len(slots))
 
 
 def _reason(closing: Closing) -> GenerationReason:
     return GenerationReason.SKIPPED if closing.closed_by is ClosedBy.SKIPPED else GenerationReason.COMPLETED
 
 
-def _following(series: KnownSeries, position: Position, closing: Closing) -> Next | None:
+def _asked(
+    series: KnownSeries, position: Position, question: Callable[[Series, Budget], FoundT | None]
+) -> FoundT | None:
+    """The rule engine's answer, measured; None, which is logged and counted, when there is none."""
     named = {"series_id": str(series.series_id), "task_id": str(position.task_id)}
     budget = Budget()
     began = perf_counter()
     try:
-        following = next_slot(series.grid(), position.occurrence_key, closing.at, series.resumed_at, budget)
+        found = question(series.grid(), budget)
     except (RuleError, ValueError) as error:
         metrics.unusable_series.inc()
         _log.error("series_cannot_be_read", **named, error=str(error))
@@ -85,8 +173,8 @@ def _following(series: KnownSeries, position: Position, closing: Closing) -> Nex
     if budget.exhausted:
         metrics.expansion_bound.inc()
         _log.warning("expansion_bound_hit", **named, rrule=series.rrule)
-    elif following is None:
+    elif found is None:
         _log.info("series_is_over", **named, after=position.occurrence_key)
-    if following is None:
+    if found is None:
         metrics.series_over.inc()
-    return following
+    return found

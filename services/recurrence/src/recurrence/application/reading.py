@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
 from event_contracts.series import SeriesSnapshot
-from event_contracts.tasks import TaskSnapshot
+from event_contracts.tasks import ReminderDefinition, TaskSnapshot
 from recurrence.domain.position import KnownSeries, Position
+from recurrence.domain.schedule import AHEAD_OF_A_REMINDER
+from recurrence.domain.wall_time import resolve
 
 
 def position_of(task: TaskSnapshot) -> Position | None:
@@ -23,7 +28,26 @@ def position_of(task: TaskSnapshot) -> Position | None:
         closed_by=task.closed_by,
         closed_version=task.closed_version,
         closed_at=task.closed_at,
+        ahead=_ahead(task),
     )
+
+
+def _ahead(task: TaskSnapshot) -> timedelta:
+    """How long before its time the next one is to be there: at it when nothing reminds of it."""
+    if not task.reminders:
+        return timedelta()
+    leads = [lead for reminder in task.reminders if (lead := _lead(task, reminder)) is not None]
+    return max([timedelta(), *leads]) + AHEAD_OF_A_REMINDER
+
+
+def _lead(task: TaskSnapshot, reminder: ReminderDefinition) -> timedelta | None:
+    """How long before the due it fires; an all-day task counts from the day's begin, which is before its due."""
+    if reminder.offset is not None:
+        return reminder.offset
+    due = task.due_at
+    if due is None and task.due_date is not None:
+        due = resolve(datetime.combine(task.due_date, time.min), ZoneInfo(task.timezone)).utc
+    return None if due is None or reminder.at is None else due - reminder.at
 
 
 def known(series: SeriesSnapshot) -> KnownSeries:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from event_contracts.recurrence import GenerationReason
 from recurrence import metrics
 from recurrence.application.evaluate import Evaluation
 from recurrence.application.keep_complete import DerivedState
 from recurrence.application.ports import Checks, TaskApi
+from recurrence.application.propose import Occasion
 from recurrence.application.reading import known
 from recurrence.domain.checks import Check
 
@@ -27,7 +30,7 @@ class Repair:
         if self._state.is_complete:
             await self._checks.sweep(self._is_settled)
 
-    async def _is_settled(self, check: Check) -> bool:
+    async def _is_settled(self, check: Check, _: datetime) -> bool:
         snapshot = await self._task_api.series(check.series_id)
         if snapshot is not None:
             tip = known(snapshot).tip
@@ -37,7 +40,9 @@ class Repair:
                 and tip.closing is not None
                 and tip.closing.version == check.closed_version
             )
-            if unanswered and await self._evaluation.on_series(snapshot, GenerationReason.REPAIR):
+            if unanswered and await self._evaluation.on_series(
+                snapshot, Occasion(why=GenerationReason.REPAIR)
+            ):
                 metrics.sweep_checks.labels("repaired").inc()
                 return False
         # Gone, moved on, or without a successor to come: a later change of the series brings its own event.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-UNITS = 100_000
-"""Days looked at and slots found for one question: some 270 years that have none, 90 years of a daily rule that is
-counted from its start, 10 of an hourly one."""
+UNITS = 40_000
+"""Days looked at and slots made for one question: some 110 years that have no slot, 40 of a daily rule, 2 of an
+hourly one. It costs well under 100 ms."""
+UNITS_OF_A_SLOT = 2
+"""A slot is made and looked at: about twice the work of a day that is only counted."""
 
 
 class ExpansionBoundError(Exception):

@@ -1,10 +1,15 @@
-"""Which days of a year a rule's day parts name: RFC 5545, 3.3.10, expanded by python-dateutil."""
+"""Which days of a year a rule's day parts name: RFC 5545, 3.3.10, expanded by python-dateutil.
+
+Where python-dateutil departs from the RFC, the RFC decides (ADR 0014): weeks belong to the year of their number, a
+plain weekday beside a placed one adds to it, and days that the rule leaves open come from the start.
+"""
 
 from __future__ import annotations
 
 import calendar
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 
 from dateutil.rrule import YEARLY, rrule
@@ -55,9 +60,33 @@ class DayParts:
             or self.beyond_month_end(day) is not None
         )
 
+    def year_of(self, day: date) -> int:
+        """The year that `day` counts in: the one of its week's number when weeks are named, else the calendar's."""
+        if not self.weeks:
+            return day.year
+        middle_of_week = day.toordinal() - (day.weekday() - self.week_start) % 7 + 3
+        return date.fromordinal(max(middle_of_week, 1)).year
+
+    def year_start(self, year: int) -> date:
+        """The first day that counts in `year`."""
+        return _week_one(year, self.week_start) if self.weeks else date(year, 1, 1)
+
     def days_in(self, year: int) -> tuple[date, ...]:
-        """The chosen days of one year in order, whatever FREQ and INTERVAL make of them."""
+        """The chosen days that count in `year`, in order, whatever FREQ and INTERVAL make of them."""
         return _days_in(self, year)
+
+    def allows(self, day: date) -> bool:
+        """Whether a day of a named week is one that the other parts leave in."""
+        return (
+            (not self.months or day.month in self.months)
+            and (not self.month_days or self._has_month_day(day))
+            and (not self.year_days or self._has_year_day(day))
+            and (not self.weekdays or (day.weekday(), None) in self.weekdays)
+        )
+
+    def _has_year_day(self, day: date) -> bool:
+        number = day.timetuple().tm_yday
+        return number in self.year_days or number - 366 - calendar.isleap(day.year) in self.year_days
 
 
 def day_parts(rule: RRule, start: datetime | None, month_end: MonthEnd) -> DayParts:
@@ -85,6 +114,8 @@ def day_parts(rule: RRule, start: datetime | None, month_end: MonthEnd) -> DayPa
 
 @lru_cache(maxsize=2048)
 def _days_in(parts: DayParts, year: int) -> tuple[date, ...]:
+    if parts.weeks:
+        return tuple(filter(parts.allows, _days_of_weeks(parts, year)))
     clamps = parts.clamp and bool(parts.month_days) and parts.month_days[-1] > _SHORTEST_MONTH
     days = _expand(parts, year, _with_month_ends(parts.month_days) if clamps else parts.month_days)
     return tuple(day for day in days if parts._has_month_day(day)) if clamps else days
@@ -94,13 +125,40 @@ def _with_month_ends(month_days: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted({*month_days, *range(_SHORTEST_MONTH, month_days[-1])}))
 
 
+def _week_one(year: int, week_start: int) -> date:
+    """The first day of the week that has at least four days in `year`: the one with 4 January."""
+    fourth = date(year, 1, 4)
+    return fourth - timedelta(days=(fourth.weekday() - week_start) % 7)
+
+
+def _days_of_weeks(parts: DayParts, year: int) -> Iterator[date]:
+    first = _week_one(year, parts.week_start)
+    weeks = (_week_one(year + 1, parts.week_start) - first).days // 7
+    for number in sorted({week if week > 0 else weeks + 1 + week for week in parts.weeks}):
+        if 1 <= number <= weeks:
+            for offset in range(7 * (number - 1), 7 * number):
+                yield first + timedelta(days=offset)
+
+
 def _expand(parts: DayParts, year: int, month_days: tuple[int, ...]) -> tuple[date, ...]:
-    names_days = parts.weekdays or month_days or parts.year_days or parts.weeks
+    names_days = parts.weekdays or month_days or parts.year_days
     if not names_days and not parts.months:
         return tuple(
             map(date.fromordinal, range(date(year, 1, 1).toordinal(), date(year + 1, 1, 1).toordinal()))
         )
     weekdays = parts.weekdays if names_days else _EVERY_WEEKDAY
+    plain = tuple(day for day in weekdays if day[1] is None)
+    if plain in ((), weekdays):
+        return _dates(parts, year, month_days, weekdays)
+    # dateutil takes only days that are both: for MO,1FR no day at all.
+    placed = tuple(day for day in weekdays if day[1] is not None)
+    both = {*_dates(parts, year, month_days, plain), *_dates(parts, year, month_days, placed)}
+    return tuple(sorted(both))
+
+
+def _dates(
+    parts: DayParts, year: int, month_days: tuple[int, ...], weekdays: tuple[tuple[int, int | None], ...]
+) -> tuple[date, ...]:
     # One year at a time: dateutil itself would look for a rule's first match up to the year 9999.
     moments = rrule(
         YEARLY,
@@ -110,7 +168,6 @@ def _expand(parts: DayParts, year: int, month_days: tuple[int, ...]) -> tuple[da
         bymonth=parts.months or None,
         bymonthday=month_days or None,
         byyearday=parts.year_days or None,
-        byweekno=parts.weeks or None,
         byweekday=tuple(dateutil_weekday(number, ordinal) for number, ordinal in weekdays) or None,
     )
     return tuple(moment.date() for moment in moments)

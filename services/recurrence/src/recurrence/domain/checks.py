@@ -1,4 +1,4 @@
-"""What the hourly repair looks after."""
+"""What the sweeps look after."""
 
 from __future__ import annotations
 
@@ -19,3 +19,17 @@ class Check:
     series_id: UUID
     predecessor_task_id: UUID
     closed_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """The open instance `task_id` is to have a successor once the date of that comes.
+
+    It names the versions that the date was computed from: with whatever changes of task or series comes another one,
+    so that this one may go when it no longer fits.
+    """
+
+    series_id: UUID
+    series_version: int
+    task_id: UUID
+    task_version: int

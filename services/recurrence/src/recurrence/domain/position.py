@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from event_contracts.series import RecurrencePolicies
 from event_contracts.values import ClosedBy
+from recurrence.domain.schedule import makes_by_schedule
 from recurrence.domain.series import Series
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One instance of a series as of its `version`; `series_version` is the series' version at that moment."""
+    """One instance of a series as of its `version`; `series_version` is the series' version at that moment.
+
+    `ahead` is how long before its own time an instance like it has to be there for its reminders; None where that is
+    not known.
+    """
 
     task_id: UUID
     series_id: UUID
@@ -26,6 +31,7 @@ class Position:
     closed_by: ClosedBy | None = None
     closed_version: int | None = None
     closed_at: datetime | None = None
+    ahead: timedelta | None = None
 
     @property
     def order(self) -> tuple[int, int]:
@@ -33,8 +39,18 @@ class Position:
         return (self.epoch, self.version)
 
     @property
+    def series_order(self) -> tuple[int, int]:
+        """The place of its series, at that moment, among everything said of that."""
+        return (self.epoch, self.series_version)
+
+    @property
     def is_erased(self) -> bool:
         return self.closed_by is ClosedBy.ERASED
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing happened to it since it was made."""
+        return self.version == 1
 
     @property
     def closing(self) -> Closing | None:
@@ -57,7 +73,7 @@ class Closing:
 
 @dataclass(frozen=True, slots=True)
 class KnownSeries:
-    """A series as of its `version`. What is erased keeps no rule and never comes back under this id."""
+    """A series as of its `version`. What is erased keeps no rule; only a later version, of an undo, brings it back."""
 
     series_id: UUID
     user_id: UUID
@@ -84,20 +100,30 @@ class KnownSeries:
         """Whether a closed tip has a successor, if the rule has a slot left."""
         return not (self.paused or self.ended or self.is_erased)
 
+    @property
+    def makes_by_schedule(self) -> bool:
+        """Whether an open tip has a successor once the date of that comes."""
+        return self.generates and makes_by_schedule(self.policies)
+
     def grid(self) -> Series:
         """The series for the rule engine. Raises RuleError and ValueError for what it cannot read."""
         return Series.read(self.rrule, self.start, self.timezone, self.policies, self.exdates)
 
-    def erased(self) -> KnownSeries:
-        """What is kept of it so that late events do not bring it back: ids and versions."""
-        return replace(
-            self,
-            rrule="",
-            start="",
-            timezone="",
-            policies=RecurrencePolicies(),
-            exdates=(),
-            resumed_at=None,
-            is_erased=True,
-            tip=None,
-        )
+    def outlives(self, other: KnownSeries) -> bool:
+        """Whether this is what an erasure left, and `other` says nothing newer."""
+        return self.is_erased and self.order >= other.order
+
+
+def erased_with(position: Position) -> KnownSeries:
+    """What is kept of the series of an erased instance so that late events do not bring it back: ids and versions."""
+    return KnownSeries(
+        series_id=position.series_id,
+        user_id=position.user_id,
+        epoch=position.epoch,
+        version=position.series_version,
+        rrule="",
+        start="",
+        timezone="",
+        policies=RecurrencePolicies(),
+        is_erased=True,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, time
+from itertools import islice, product, starmap
 
 from event_contracts.rrule import Frequency, RRule
 from event_contracts.series import Anchor, MonthEnd
@@ -23,6 +24,7 @@ _UNITS = {
 _WORKDAYS = tuple((number, None) for number in range(5))
 _SHORTEST_MONTH = 28
 _TIMES_MAX = 6
+_SECONDS_OF_A_MINUTE = 60
 
 
 def describe(series: Series) -> str:
@@ -103,17 +105,33 @@ def _times(series: Series) -> str:
     """The times that the rule itself names; the start's own time is told with the date."""
     rule, start = series.rule, series.start
     if rule.freq in (Frequency.HOURLY, Frequency.MINUTELY, Frequency.SECONDLY):
-        return f" in the hours {listed([f'{hour:02}' for hour in rule.byhour])}" if rule.byhour else ""
-    if not (rule.byhour or rule.byminute):
+        hours = f" in the hours {listed([f'{hour:02}' for hour in rule.byhour])}" if rule.byhour else ""
+        return hours + _parts_of("minute", rule.byminute) + _parts_of("second", rule.bysecond)
+    if not (rule.byhour or rule.byminute or rule.bysecond):
         return ""
-    times = [
-        time(hour, minute)
-        for hour in rule.byhour or (start.hour,)
-        for minute in rule.byminute or (start.minute,)
-    ]
-    shown = [f"{moment:%H:%M}" for moment in times[:_TIMES_MAX]]
-    more = f" and {len(times) - _TIMES_MAX} more times" if len(times) > _TIMES_MAX else ""
-    return f" at {', '.join(shown)}{more}" if more else f" at {listed(shown)}"
+    on_hours, minutes = rule.byhour or (start.hour,), rule.byminute or (start.minute,)
+    seconds = [second for second in rule.bysecond or (start.second,) if second < _SECONDS_OF_A_MINUTE]
+    if not seconds:
+        return " at leap seconds alone"
+    count = len(on_hours) * len(minutes) * len(seconds)
+    form = "%H:%M:%S" if rule.bysecond else "%H:%M"
+    times = starmap(time, product(on_hours, minutes, seconds))
+    shown = [moment.strftime(form) for moment in islice(times, _TIMES_MAX)]
+    if count > _TIMES_MAX:
+        return f" at {', '.join(shown)} and {count - _TIMES_MAX} more times"
+    return f" at {listed(shown)}"
+
+
+def _parts_of(unit: str, numbers: tuple[int, ...]) -> str:
+    """Which minutes of an hour, or seconds of a minute; a leap second has no wall-clock time here."""
+    words = [f"{number:02}" for number in numbers if number < _SECONDS_OF_A_MINUTE]
+    if not numbers:
+        return ""
+    return (
+        f" at the {unit}{'s' if len(words) > 1 else ''} {listed(words)}"
+        if words
+        else " at leap seconds alone"
+    )
 
 
 def _end(rule: RRule) -> str:

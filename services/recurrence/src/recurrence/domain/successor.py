@@ -63,22 +63,23 @@ def next_slot(
 def _next_future(series: Series, key: str, base: datetime, budget: Budget) -> Next | None:
     passed_over = 0
     for one in occurrences_after(series, key, budget):
-        if not _is_overdue(series, one, base):
-            return _as_next(series, one, why_on_schedule(series, key, one.local, one.adjusted, passed_over))
+        if not is_overdue(series, one, base):
+            return as_next(series, one, why_on_schedule(series, key, one.local, one.adjusted, passed_over))
         passed_over += 1
         if passed_over > COUNTED_MAX:
             break
     else:
         return None
-    following = _first_not_overdue(series, _from_about(series, base, budget), base)
+    following = _first_not_overdue(series, from_about(series, base, budget), base)
     if following is None:
         return None
     why = why_on_schedule(series, key, following.local, following.adjusted, passed_over)
-    return _as_next(series, following, why)
+    return as_next(series, following, why)
 
 
-def _from_about(series: Series, base: datetime, budget: Budget) -> Iterator[Occurrence]:
-    near = local_time(base, series.zone) - _MORE_THAN_ANY_CLOCK_CHANGE
+def from_about(series: Series, base: datetime, budget: Budget) -> Iterator[Occurrence]:
+    """Occurrences from a little before the instant `base` on. Raises ExpansionBoundError."""
+    near = local_time(base, series.zone).replace(microsecond=0) - _MORE_THAN_ANY_CLOCK_CHANGE
     return (one for one in occurrences_from(series, near, budget) if one.key not in series.exdates)
 
 
@@ -87,7 +88,7 @@ def _catching_up(series: Series, key: str, resumed_at: datetime | None, budget: 
     following = _first_not_overdue(series, occurrences_after(series, key, budget), resumed_at)
     if following is None:
         return None
-    return _as_next(series, following, why_on_schedule(series, key, following.local, following.adjusted, 0))
+    return as_next(series, following, why_on_schedule(series, key, following.local, following.adjusted, 0))
 
 
 def _after_completion(series: Series, key: str, base: datetime, budget: Budget) -> Next | None:
@@ -100,32 +101,34 @@ def _after_completion(series: Series, key: str, base: datetime, budget: Budget) 
         closed = datetime.combine(closed.date(), series.start.time())
     else:
         closed = closed.replace(second=0)
-    last = Grid(series, budget).last_slot()
+    schedule = Grid(series, budget)
     anew = replace(
         series, start=max(closed, series.start), rule=series.rule.model_copy(update={"count": None})
     )
     for one in occurrences_after(anew, key, budget):
         slot = anew.last_moment_of(one.key)
-        if last is not None and slot > last:
+        if schedule.is_used_up_at(slot):
             return None
-        if slot > closed and not _is_overdue(anew, one, base):
-            return _as_next(anew, one, why_after_completion(series, closed.date(), one.local, one.adjusted))
+        if slot > closed and not is_overdue(anew, one, base):
+            return as_next(anew, one, why_after_completion(series, closed.date(), one.local, one.adjusted))
     return None
 
 
 def _first_not_overdue(
     series: Series, candidates: Iterator[Occurrence], base: datetime | None
 ) -> Occurrence | None:
-    return next((one for one in candidates if base is None or not _is_overdue(series, one, base)), None)
+    return next((one for one in candidates if base is None or not is_overdue(series, one, base)), None)
 
 
-def _is_overdue(series: Series, one: Occurrence, base: datetime) -> bool:
+def is_overdue(series: Series, one: Occurrence, base: datetime) -> bool:
+    """Whether a timed occurrence is not after the instant `base`, an all-day one over by then in the series' zone."""
     if not isinstance(one.local, datetime):
         return one.local < local_time(base, series.zone).date()
     return one.utc <= base
 
 
-def _as_next(series: Series, one: Occurrence, sentence: str) -> Next:
+def as_next(series: Series, one: Occurrence, sentence: str) -> Next:
+    """Give an occurrence with the sentence that says why."""
     timed = isinstance(one.local, datetime)
     return Next(
         occurrence_key=one.key,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import date, datetime, time
+from collections.abc import Sequence
+from datetime import date, datetime
 
 from event_contracts.rrule import Frequency
 from recurrence.domain.series import Series
@@ -11,15 +12,18 @@ from recurrence.domain.series import Series
 UNITS_OF_A_DAY = {Frequency.HOURLY: 24, Frequency.MINUTELY: 24 * 60, Frequency.SECONDLY: 24 * 60 * 60}
 """The periods of a day for the frequencies that are shorter than one."""
 
+_SECONDS_OF_A_DAY = 86_400
+
 
 def unit_number(slot: datetime, units_of_a_day: int) -> int:
     """Number the hours, minutes or seconds of wall-clock time through all days."""
     seconds = (slot.hour * 60 + slot.minute) * 60 + slot.second
-    return slot.toordinal() * units_of_a_day + seconds * units_of_a_day // 86_400
+    return slot.toordinal() * units_of_a_day + seconds * units_of_a_day // _SECONDS_OF_A_DAY
 
 
 class TimesOfDay:
-    """The times that a chosen day has, in order. What the parts leave open is the start's, or every one.
+    """The times that a chosen day has, in order, as seconds since its midnight. What the parts leave open is the
+    start's, or every one.
 
     Below a day, INTERVAL counts wall-clock periods from the start's own; the times are sorted beforehand by what
     that count leaves over, so that a day costs what it gives.
@@ -29,35 +33,33 @@ class TimesOfDay:
         self._units = UNITS_OF_A_DAY.get(series.rule.freq)
         self._interval = series.rule.interval
         self._all = _times(series)
-        if self._units is not None:
+        if self._units is not None and self._interval > 1:
             self._first = unit_number(series.start, self._units)
-            left_over = defaultdict(list)
-            for moment in self._all:
-                number = unit_number(datetime.combine(date.min, moment), self._units)
-                left_over[number % self._interval].append(moment)
-            self._by_left_over = {key: tuple(moments) for key, moments in left_over.items()}
+            seconds_of_a_unit = _SECONDS_OF_A_DAY // self._units
+            self._by_left_over = defaultdict[int, list[int]](list)
+            for second in self._all:
+                self._by_left_over[second // seconds_of_a_unit % self._interval].append(second)
 
-    def on(self, day: date) -> tuple[time, ...]:
+    def on(self, day: date) -> Sequence[int]:
         """The times of `day`, a day that the day parts have chosen."""
-        if self._units is None:
+        if self._units is None or self._interval == 1:
             return self._all
-        # Numbers were taken on the calendar's day 1, so `day` is toordinal() - 1 days further on.
-        further = (day.toordinal() - 1) * self._units - self._first
+        further = day.toordinal() * self._units - self._first
         return self._by_left_over.get(-further % self._interval, ())
 
 
-def _times(series: Series) -> tuple[time, ...]:
+def _times(series: Series) -> Sequence[int]:
     if series.all_day:
-        return (time.min,)
+        return (0,)
     rule, start, freq = series.rule, series.start, series.rule.freq
     hours = rule.byhour or (range(24) if freq in UNITS_OF_A_DAY else (start.hour,))
     every_minute = freq in (Frequency.MINUTELY, Frequency.SECONDLY)
     minutes = rule.byminute or (range(60) if every_minute else (start.minute,))
     seconds = rule.bysecond or (range(60) if freq is Frequency.SECONDLY else (start.second,))
-    return tuple(
-        time(hour, minute, second)
+    return [
+        hour * 3600 + minute * 60 + second
         for hour in hours
         for minute in minutes
         for second in seconds
         if second < 60  # a leap second has no wall-clock time here
-    )
+    ]

@@ -33,10 +33,14 @@ def why_on_schedule(
     series: Series, predecessor_key: str, local: datetime | date, adjusted: str | None, passed_over: int
 ) -> str:
     """Say why `local` follows `predecessor_key` on the grid. At most 500 characters."""
-    after = predecessor_key[:10]
-    if series.rule.freq is Frequency.HOURLY:
-        after = predecessor_key.replace("T", " ")[:16]
-    text = f"{_rule(series)}: next after {after} is {_due_text(series, local)}."
+    return _with_notes(_on_the_grid(series, predecessor_key, local), adjusted, passed_over)
+
+
+def why_by_schedule(
+    series: Series, predecessor_key: str, local: datetime | date, adjusted: str | None, passed_over: int
+) -> str:
+    """Say why `local` follows `predecessor_key`, which may be open. At most 500 characters."""
+    text = f"{_on_the_grid(series, predecessor_key, local)} It comes by its date and waits for no other."
     return _with_notes(text, adjusted, passed_over)
 
 
@@ -49,6 +53,13 @@ def why_after_completion(
         f"next is {_due_text(series, local)}."
     )
     return _with_notes(text, adjusted, 0)
+
+
+def _on_the_grid(series: Series, predecessor_key: str, local: datetime | date) -> str:
+    after = predecessor_key[:10]
+    if series.rule.freq is Frequency.HOURLY:
+        after = predecessor_key.replace("T", " ")[:16]
+    return f"{_rule(series)}: next after {after} is {_due_text(series, local)}."
 
 
 def _rule(series: Series) -> str:
