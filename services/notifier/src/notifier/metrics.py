@@ -27,3 +27,44 @@ delivery_errors = Counter(
 smtp_errors = Counter(
     "smtp_errors_total", "Mails that the SMTP server did not take, by kind of error.", ["kind"]
 )
+digests = Counter(
+    "digests_total",
+    "Messages that told of several reminders or new occurrences at once, by channel.",
+    ["channel"],
+)
+links_followed = Counter(
+    "links_followed_total",
+    "Links in mails that people followed, by action and outcome.",
+    ["action", "outcome"],
+)
+lanes_closed = Counter(
+    "delivery_lanes_closed_total",
+    "Times a destination that kept failing was left alone for a while, by channel.",
+    ["channel"],
+)
+outbound_refused = Counter(
+    "outbound_refused_total", "Connections that were not made, because the address is not a public one."
+)
+stream_clients = Gauge("stream_clients", "Live streams that are open at this process.")
+stream_greetings = Counter(
+    "stream_greetings_total",
+    "Live streams that were told where they begin: ready at first, reset when what they missed is not kept.",
+    ["greeting"],
+)
+stream_events = Counter("stream_events_total", "Events handed to live streams, by their name.", ["event"])
+streams_ended = Counter("streams_ended_total", "Live streams that ended, by reason.", ["reason"])
+streams_refused = Counter(
+    "streams_refused_total",
+    "Live streams that were not opened, by what is full: person, process, leaving.",
+    ["limit"],
+)
+rebuilds = Counter(
+    "notification_rebuilds_total",
+    "Times that what was lost was put back: generation (everything) or restart (Redis was started again).",
+    ["cause"],
+)
+restored = Counter(
+    "notifications_restored_total",
+    "What was put back: entry (of an inbox), queued (to be sent after all).",
+    ["what"],
+)

@@ -26,7 +26,7 @@ class DaprEvents:
     def __init__(self, sidecar: Sidecar) -> None:
         self._sidecar = sidecar
 
-    async def delivered(self, delivery: Delivery, verdict: Verdict) -> None:
+    async def delivered(self, delivery: Delivery, verdict: Verdict, place: str | None = None) -> None:
         notification = delivery.notification
         data = NotificationDelivered(
             notification_id=notification.notification_id,
@@ -34,13 +34,17 @@ class DaprEvents:
             user_id=notification.user_id,
             reminder_id=notification.reminder_id,
             channel=delivery.channel,
+            destination=place,
             attempt=verdict.attempt,
             outcome=verdict.outcome,
             reason=verdict.reason,
             latency_ms=latency(notification, verdict.at) // timedelta(milliseconds=1),
             at=verdict.at,
         )
-        identity = derive_id(notification.notification_id, delivery.channel, verdict.attempt, verdict.outcome)
+        where = () if delivery.destination is None else (delivery.destination,)
+        identity = derive_id(
+            notification.notification_id, delivery.channel, *where, verdict.attempt, verdict.outcome
+        )
         await self._publish(_DELIVERED, identity, data.task_id, verdict.at, data)
 
     async def read(self, user_id: UUID, marks: Mapping[UUID, datetime]) -> None:

@@ -1,48 +1,26 @@
-"""Task records and the marker in the Dapr state store. Keys hold the generation; a deleted task's record expires."""
+"""Task records in the Dapr state store. Keys hold the generation; a deleted task's record expires."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from uuid import UUID
 
-from redis.asyncio import Redis
-
-from event_contracts.topics import TOPICS
+from event_contracts.topics import DEAD_LETTER_RETENTION
 from notifier.application.errors import NotReady, RecordWriteFailed
 from notifier.application.ports import LoadedRecord
 from notifier.domain.task_record import TaskRecord
-from service_kit.marker import MarkerStore
+from service_kit.marker import Marker, MarkerStore
 from service_kit.state_store import (
     NO_EXPIRY,
     DocumentStore,
-    StateConflict,
     StateUnavailable,
     StateWriteFailed,
+    Stored,
 )
 
-# Longer than any event of the task can come again, or a late one would pass for news.
-TOMBSTONE_TTL = max(topic.retention for topic in TOPICS.values()) + timedelta(days=7)
-
-
-class DaprMarkers:
-    """`Markers` on the state store. Raises StateWriteFailed, RedisError."""
-
-    def __init__(self, markers: MarkerStore, redis: Redis) -> None:
-        self._markers = markers
-        self._redis = redis
-
-    async def epoch(self) -> int | None:
-        marker = await self._markers.read()
-        return None if marker is None else marker.epoch
-
-    async def create(self, epoch: int) -> None:
-        server = await self._redis.info("server")
-        if await self._markers.read() is not None:
-            return  # made while task-api was asked: a second one would throw away what is written under it
-        try:
-            await self._markers.create(epoch, str(server["run_id"]))
-        except StateConflict:
-            return  # another replica was first
+# Longer than any event of the task can come, replayed dead letters among them, or a late one would pass for news.
+TOMBSTONE_TTL = DEAD_LETTER_RETENTION + timedelta(days=7)
 
 
 class DaprTaskRecords:
@@ -54,24 +32,28 @@ class DaprTaskRecords:
 
     async def load(self, task_id: UUID) -> LoadedRecord:
         try:
-            marker = await self._markers.read()
-            if marker is None:
-                raise NotReady("there is no marker")
+            marker = await self._marker()
             stored = await self._state.get(_key(marker.generation, task_id))
         except StateUnavailable as error:
             raise NotReady(str(error)) from error
         if stored is None:
             return LoadedRecord(task_id, marker.generation, marker.epoch, None, None)
-        value = stored.value
-        record = TaskRecord(
-            task_id=task_id,
-            user_id=UUID(value["u"]),
-            epoch=int(value["e"]),
-            version=int(value["v"]),
-            is_open=value["s"] == "o",
-            is_deleted=value["s"] == "d",
-        )
-        return LoadedRecord(task_id, marker.generation, marker.epoch, record, stored.etag)
+        return LoadedRecord(task_id, marker.generation, marker.epoch, _record(task_id, stored), stored.etag)
+
+    async def newest(self, task_ids: Collection[UUID]) -> Mapping[UUID, TaskRecord]:
+        try:
+            marker = await self._marker()
+            keys = {_key(marker.generation, task_id): task_id for task_id in task_ids}
+            found = await self._state.get_many(keys)
+        except StateUnavailable as error:
+            raise NotReady(str(error)) from error
+        return {keys[key]: _record(keys[key], stored) for key, stored in found.items()}
+
+    async def _marker(self) -> Marker:
+        marker = await self._markers.read()
+        if marker is None:
+            raise NotReady("there is no marker")
+        return marker
 
     async def save(self, loaded: LoadedRecord, record: TaskRecord) -> None:
         value = {
@@ -89,6 +71,18 @@ class DaprTaskRecords:
                 await self._state.replace(key, value, loaded.etag, ttl)
         except StateWriteFailed as error:
             raise RecordWriteFailed(str(error)) from error
+
+
+def _record(task_id: UUID, stored: Stored) -> TaskRecord:
+    value = stored.value
+    return TaskRecord(
+        task_id=task_id,
+        user_id=UUID(value["u"]),
+        epoch=int(value["e"]),
+        version=int(value["v"]),
+        is_open=value["s"] == "o",
+        is_deleted=value["s"] == "d",
+    )
 
 
 def _key(generation: str, task_id: UUID) -> str:

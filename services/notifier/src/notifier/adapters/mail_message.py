@@ -1,57 +1,95 @@
-"""A reminder as a mail: text and HTML from templates, and headers that nothing in a task can break out of."""
+"""A message as a mail: text and HTML from templates, and headers that nothing in a task can break out of."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, Policy
 from email.utils import format_datetime
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
+from notifier.adapters.languages import Languages
+from notifier.adapters.signed_links import SignedLinks
 from notifier.application.errors import ChannelRefused
 from notifier.domain.contact import Contact
-from notifier.domain.wording import Message
+from notifier.domain.links import DAY_MINUTES, GOOD_FOR, HOUR_MINUTES, STOP_GOOD_FOR, Link, LinkAction
+from notifier.domain.wording import Message, Words
 
 _SUBJECT_LIMIT = 150
 _MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}")
 
 
-class MailComposer:
-    """Makes the mail of a reminder. The same notification always has the same Message-ID."""
+@dataclass(frozen=True, slots=True)
+class _Item:
+    message: Message
+    links: tuple[tuple[str, str], ...]
 
-    def __init__(self, sender: Address, public_url: str) -> None:
+
+class _AddressHeader(UnstructuredHeader, BaseHeader):
+    """A header that holds an address of the web. Folding would write a long one as encoded words, which is no address
+    to those who read it (RFC 2369, section 2)."""
+
+    def fold(self, *, policy: Policy) -> str:
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+_HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("list-unsubscribe", _AddressHeader)
+_POLICY = SMTP.clone(header_factory=_HEADERS)
+
+
+class MailComposer:
+    """Makes mails. The same notification always has the same Message-ID. Without `links` a mail has none."""
+
+    def __init__(self, sender: Address, languages: Languages, links: SignedLinks | None) -> None:
         self._sender = sender
-        self._public_url = public_url.rstrip("/")
-        environment = Environment(
-            loader=PackageLoader("notifier.adapters"),
-            autoescape=select_autoescape(enabled_extensions=("html.j2",), default=False),
-            undefined=StrictUndefined,
-        )
-        self._text = environment.get_template("reminder.txt.j2")
-        self._html = environment.get_template("reminder.html.j2")
+        self._languages = languages
+        self._links = links
 
     def compose(self, message: Message, contact: Contact, at: datetime) -> EmailMessage:
         """Give the mail, dated `at`. Raises ChannelRefused for an address that is none."""
-        mail = EmailMessage(policy=SMTP)
+        mail = EmailMessage(policy=_POLICY)
         mail["From"] = self._sender
         mail["To"] = mailbox(contact.email)
-        mail["Subject"] = one_line(f"Reminder: {message.title}")
+        mail["Subject"] = one_line(message.subject)
         mail["Date"] = format_datetime(at)
         mail["Message-ID"] = f"<{message.notification_id}@{self._sender.domain}>"
         # RFC 3834, section 5: holiday notices do not answer to this.
         mail["Auto-Submitted"] = "auto-generated"
+        stop = None
+        if self._links is not None:
+            stop = self._links.url(Link(LinkAction.STOP_MAIL, contact.user_id, at + STOP_GOOD_FOR))
+            # RFC 8058: the mail program itself posts there when its own button is pressed.
+            mail["List-Unsubscribe"] = f"<{stop}>"
+            mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+        words = self._languages.words(contact.locale)
         values = {
-            "message": message,
-            "contact": contact,
-            "task_url": f"{self._public_url}/api/v1/tasks/{message.task_id}",
+            "headline": message.title if message.parts else None,
+            "items": [_Item(one, tuple(self._offers(one, at, words))) for one in message.parts or (message,)],
+            "first_name": contact.first_name,
+            "stop": stop,
         }
-        mail.set_content(self._text.render(values))
-        mail.add_alternative(self._html.render(values), subtype="html")
+        mail.set_content(self._languages.render("message.txt.j2", contact.locale, **values))
+        html = self._languages.render("message.html.j2", contact.locale, **values)
+        mail.add_alternative(html, subtype="html")
         return mail
+
+    def _offers(self, message: Message, at: datetime, words: Words) -> Iterator[tuple[str, str]]:
+        """Give what can be done about it, each as a label and an address."""
+        if self._links is None or message.task_id is None:
+            return
+        person, task, end = message.user_id, message.task_id, at + GOOD_FOR
+        yield words.gettext("Done"), self._links.url(Link(LinkAction.COMPLETE, person, end, task))
+        if message.reminder_id is None:
+            return
+        delays = ((words.gettext("In an hour"), HOUR_MINUTES), (words.gettext("In a day"), DAY_MINUTES))
+        for label, minutes in delays:
+            snooze = Link(LinkAction.SNOOZE, person, end, task, message.reminder_id, minutes)
+            yield label, self._links.url(snooze)
 
 
 def mailbox(text: str) -> Address:

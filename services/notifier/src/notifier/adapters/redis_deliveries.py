@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import cast
@@ -10,163 +9,270 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from event_contracts.notifications import DeliveryOutcome
 from event_contracts.values import Channel
+from notifier.adapters.redis_entries import (
+    DEDUPE_TTL,
+    attempts_key,
+    dedupe_key,
+    digests_key,
+    entry_key,
+    flat,
+    followers_key,
+    index_name,
+    member_of,
+    new_entry,
+    person_key,
+    place_of,
+    progress_fields,
+    queue_args,
+    read_attempt,
+    read_delivery,
+    read_member,
+    read_place,
+    read_verdict,
+    shelf_key,
+    shelf_place,
+    write_attempt,
+    write_verdict,
+)
 from notifier.adapters.redis_keys import erased_key
-from notifier.adapters.redis_scripts import ENQUEUE, RECORD, UPDATE
-from notifier.application.ports import Claimed
-from notifier.domain.notifications import CHANNELS, Delivery, Notification, Progress, Verdict
+from notifier.adapters.redis_scripts import DROP, ENQUEUE, FINISH, HOLD, NOTE, RECORD, REQUEUE, SEAL, UPDATE
+from notifier.application.ports import Claimed, needs_lease
+from notifier.domain.notifications import Attempt, Delivery, Notification, Progress, Verdict
 from service_kit.clock import Clock
-from service_kit.due_index import DueIndex, Lease, to_instant, to_score
+from service_kit.due_index import DueIndex, Lease, to_score
+from service_kit.telemetry import present_origin
 
-DEDUPE_TTL = timedelta(days=30)
-"""Far longer than reminder-due is kept on the bus, so no copy of the news finds its key gone."""
+FOLLOWERS_MAX = 49
+"""Fifty reminders in one message: each is asked for before it goes out, and all of that has to end within the lease."""
 
 
 class RedisDeliveries:
-    """`Deliveries` in Redis. Every method raises RedisError when Redis is away."""
+    """`Deliveries` in Redis. Every method raises RedisError when Redis is away.
 
-    def __init__(self, redis: Redis, clock: Clock, *, lease: timedelta, clock_offset: bool = False) -> None:
+    `lease` is for what goes out, `inside_lease` for the inbox and for what is spread over destinations: these wait for
+    nobody outside, and come again sooner when whoever had them is gone.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        clock: Clock,
+        *,
+        lease: timedelta,
+        inside_lease: timedelta | None = None,
+        clock_offset: bool = False,
+    ) -> None:
         self._redis = redis
         self._clock = clock
-        self._indexes = {
-            channel: DueIndex(
-                redis, f"deliveries-{channel}", shards=1, lease=lease, clock_offset=clock_offset
-            )
-            for channel in CHANNELS
-        }
+        self._lease = lease
+        self._inside_lease = lease if inside_lease is None else inside_lease
+        self._clock_offset = clock_offset
         self._enqueue = redis.register_script(ENQUEUE)
         self._record = redis.register_script(RECORD)
+        self._requeue = redis.register_script(REQUEUE)
+        self._finish = redis.register_script(FINISH)
         self._update = redis.register_script(UPDATE)
+        self._note = redis.register_script(NOTE)
+        self._drop = redis.register_script(DROP)
+        self._hold = redis.register_script(HOLD)
+        self._seal = redis.register_script(SEAL)
+
+    def index(self, channel: Channel, destination: UUID | None = None) -> DueIndex:
+        """Give the due index in which deliveries of this channel, or of this lane, wait."""
+        goes_out = channel is Channel.EMAIL or destination is not None
+        return DueIndex(
+            self._redis,
+            index_name(channel, destination),
+            shards=1,
+            lease=self._lease if goes_out else self._inside_lease,
+            clock_offset=self._clock_offset,
+        )
 
     async def enqueue(self, notification: Notification, channel: Channel) -> bool:
+        member = member_of(notification.notification_id, channel)
+        keys = [dedupe_key(member), *self._queue_keys(notification, member)]
+        return bool(await self._enqueue(keys=keys, args=await self._queue_args(notification, member)))
+
+    async def shelved(self, user_id: UUID, task_id: UUID) -> Sequence[Delivery]:
+        # '}' follows '|'.
+        places = await self._redis.zrange(shelf_key(user_id), f"[{task_id}|", f"({task_id}}}", bylex=True)
+        return [read_place(place, user_id) for place in cast("list[str]", places)]
+
+    async def requeue(self, delivery: Delivery) -> bool:
+        notification = delivery.notification
+        member = member_of(notification.notification_id, delivery.channel)
+        keys = [shelf_key(notification.user_id), *self._queue_keys(notification, member)]
+        return bool(await self._requeue(keys=keys, args=await self._queue_args(notification, member)))
+
+    def _queue_keys(self, notification: Notification, member: str) -> list[str]:
+        _, channel, destination = read_member(member)
+        return [
+            entry_key(member),
+            self.index(channel, destination).key_of(member),
+            person_key(notification.user_id),
+            erased_key(notification.user_id),
+        ]
+
+    async def _queue_args(self, notification: Notification, member: str) -> list[str | int]:
         now = await self._clock.now()
-        member = _member(notification.notification_id, channel)
-        fields = {
-            "task": str(notification.task_id),
-            "reminder": str(notification.reminder_id),
-            "user": str(notification.user_id),
-            "fire_at": notification.fire_at.isoformat(),
-        }
-        added = await self._enqueue(
-            keys=[
-                _dedupe_key(member),
-                _entry_key(member),
-                self._indexes[channel].key_of(member),
-                _person_key(notification.user_id),
-                erased_key(notification.user_id),
-            ],
-            args=[
-                member,
-                # Past already by Redis's clock, which let it fire; this machine's own may be ahead of it.
-                to_score(min(now, notification.fire_at)),
-                int(DEDUPE_TTL.total_seconds()),
-                to_score(now),
-                to_score(now - DEDUPE_TTL),
-                str(notification.notification_id),
-                *(part for item in fields.items() for part in item),
-            ],
-        )
-        return bool(added)
+        return [*queue_args(notification, member, now), "", *flat(new_entry(notification, present_origin()))]
 
     async def claim(self, channel: Channel, limit: int) -> Sequence[Claimed]:
-        claim = await self._indexes[channel].claim(limit)
+        return await self.claim_from(self.index(channel), limit)
+
+    async def claim_from(self, index: DueIndex, limit: int) -> Sequence[Claimed]:
+        """Take at most `limit` deliveries that are due in this index."""
+        claim = await index.claim(limit)
         if not claim.leases:
             return []
         async with self._redis.pipeline(transaction=False) as batch:
             for lease in claim.leases:
-                batch.hgetall(_entry_key(lease.member))
+                batch.hgetall(entry_key(lease.member))
             entries = cast("list[dict[str, str]]", await batch.execute())
         claimed = []
         for lease, entry in zip(claim.leases, entries, strict=True):
             if entry:
-                claimed.append(Claimed(_delivery(lease.member, entry), lease))
+                delivery = read_delivery(lease.member, entry)
+                followers = await self._followers(delivery, lease) if delivery.progress.held_until else ()
+                claimed.append(Claimed(delivery, lease, followers))
             else:
-                await self._indexes[channel].ack(lease)  # finished, or erased with its person
+                await index.ack(lease)  # finished, or erased with its person
         return claimed
 
-    async def record(self, claimed: Claimed, verdict: Verdict) -> Verdict | None:
-        stands = await self._record(keys=[_entry_key(_lease(claimed).member)], args=[_dump_verdict(verdict)])
-        return None if not stands else _load_verdict(stands)
-
-    async def put_off(self, claimed: Claimed, progress: Progress, until: datetime) -> None:
-        lease = _lease(claimed)
-        fields = {"attempts": str(progress.attempts), "postponements": str(progress.postponements)}
-        if progress.first_tried_at is not None:
-            fields["first_tried_at"] = progress.first_tried_at.isoformat()
-        await self._update(
-            keys=[_entry_key(lease.member)], args=[part for item in fields.items() for part in item]
+    async def _followers(self, leader: Delivery, lease: Lease) -> tuple[Claimed, ...]:
+        """Give those that go out with it, from now on nobody else, in the order of their times."""
+        members = await self._seal(
+            keys=[followers_key(lease.member), digests_key(leader.notification.user_id)],
+            args=[lease.member, place_of(leader.channel, leader.destination)],
         )
-        await self._indexes[claimed.delivery.channel].release(lease, until)
+        async with self._redis.pipeline(transaction=False) as batch:
+            for member in members:
+                batch.hgetall(entry_key(member))
+            entries = cast("list[dict[str, str]]", await batch.execute())
+        followers = [
+            Claimed(read_delivery(member, entry), Lease(member, lease.shard, 0))
+            for member, entry in zip(members, entries, strict=True)
+            if entry
+        ]
+        return tuple(sorted(followers, key=lambda one: one.delivery.notification.fire_at))
+
+    async def hold(self, claimed: Claimed, progress: Progress, until: datetime) -> None:
+        lease, delivery = _lease(claimed), claimed.delivery
+        await self._hold(
+            keys=[
+                entry_key(lease.member),
+                self._index_of(claimed).key_of(lease.member),
+                digests_key(delivery.notification.user_id),
+            ],
+            args=[
+                lease.member,
+                lease.score_ms,
+                to_score(until),
+                place_of(delivery.channel, delivery.destination),
+                FOLLOWERS_MAX,
+                int(DEDUPE_TTL.total_seconds()),
+                *flat(progress_fields(progress)),
+            ],
+        )
+
+    async def record(self, claimed: Claimed, verdict: Verdict) -> Verdict | None:
+        delivery = claimed.delivery
+        last = Attempt(
+            delivery.channel,
+            delivery.destination,
+            verdict.attempt,
+            verdict.at,
+            verdict.outcome,
+            verdict.reason,
+        )
+        lease = _lease(claimed)
+        stands = await self._record(
+            keys=[
+                *_entry_keys(claimed),
+                shelf_key(delivery.notification.user_id),
+                self._index_of(claimed).key_of(lease.member),
+            ],
+            args=[
+                write_verdict(verdict),
+                write_attempt(last),
+                int(DEDUPE_TTL.total_seconds()),
+                shelf_place(delivery.notification, lease.member) if verdict.until_changed else "",
+                lease.member,
+                lease.score_ms if needs_lease(claimed, verdict) and lease.score_ms else "",
+            ],
+        )
+        return None if not stands else read_verdict(stands)
+
+    async def put_off(
+        self, claimed: Claimed, progress: Progress, until: datetime, failed: Attempt | None = None
+    ) -> None:
+        await self._write(claimed, progress, failed)
+        await self._index_of(claimed).release(_lease(claimed), until)
+
+    async def note(self, claimed: Claimed, progress: Progress) -> bool:
+        lease = _lease(claimed)
+        noted = await self._note(
+            keys=[entry_key(lease.member), self._index_of(claimed).key_of(lease.member)],
+            args=[lease.member, lease.score_ms, *flat(progress_fields(progress))],
+        )
+        return bool(noted)
+
+    async def _write(self, claimed: Claimed, progress: Progress, failed: Attempt | None) -> None:
+        await self._update(
+            keys=_entry_keys(claimed),
+            args=[
+                "" if failed is None else write_attempt(failed),
+                int(DEDUPE_TTL.total_seconds()),
+                *flat(progress_fields(progress)),
+            ],
+        )
 
     async def finish(self, claimed: Claimed) -> bool:
         lease = _lease(claimed)
         # The entry first: whoever dies in between, or claims it meanwhile, finds none and takes the member out.
-        finished = await self._redis.delete(_entry_key(lease.member))
-        await self._indexes[claimed.delivery.channel].ack(lease)
-        return bool(finished)
+        if claimed.delivery.is_to_be_spread:
+            finished = await self._redis.delete(entry_key(lease.member))
+        else:
+            finished = await self._finish(keys=[entry_key(lease.member), followers_key(lease.member)])
+        if finished >= 0:  # queued again it is somebody else's, whose lease may be of the same millisecond
+            await self._index_of(claimed).ack(lease)
+        return bool(finished > 0)
+
+    async def drop(self, claimed: Claimed) -> None:
+        lease = _lease(claimed)
+        due = self._index_of(claimed).key_of(lease.member)
+        await self._drop(keys=[entry_key(lease.member), due], args=[lease.member, lease.score_ms])
+
+    async def attempts(self, user_id: UUID, notification_id: UUID) -> Sequence[Attempt]:
+        kept = cast("list[str]", await self._redis.lrange(attempts_key(user_id, notification_id), 0, -1))
+        return [read_attempt(one) for one in kept]
 
     async def depth(self, channel: Channel) -> int:
-        return await self._indexes[channel].depth()
+        return await self.index(channel).depth()
 
     async def forget(self, user_id: UUID) -> None:
-        notifications = cast("list[str]", await self._redis.zrange(_person_key(user_id), 0, -1))
+        members = cast("list[str]", await self._redis.zrange(person_key(user_id), 0, -1))
         async with self._redis.pipeline(transaction=False) as batch:
-            for notification in notifications:
-                for channel in CHANNELS:
-                    member = _member(UUID(notification), channel)
-                    batch.zrem(self._indexes[channel].key_of(member), member)
-                    batch.delete(_entry_key(member), _dedupe_key(member))
-            batch.delete(_person_key(user_id))
+            for member in members:
+                notification_id, channel, destination = read_member(member)
+                batch.zrem(self.index(channel, destination).key_of(member), member)
+                batch.delete(entry_key(member), dedupe_key(member), followers_key(member))
+                batch.delete(attempts_key(user_id, notification_id))
+            batch.delete(person_key(user_id), shelf_key(user_id), digests_key(user_id))
             await batch.execute()
+
+    def _index_of(self, claimed: Claimed) -> DueIndex:
+        return self.index(claimed.delivery.channel, claimed.delivery.destination)
+
+
+def _entry_keys(claimed: Claimed) -> list[str]:
+    notification = claimed.delivery.notification
+    return [
+        entry_key(_lease(claimed).member),
+        attempts_key(notification.user_id, notification.notification_id),
+    ]
 
 
 def _lease(claimed: Claimed) -> Lease:
     return cast("Lease", claimed.token)
-
-
-def _member(notification_id: UUID, channel: Channel) -> str:
-    return f"{notification_id}:{channel}"
-
-
-def _entry_key(member: str) -> str:
-    return f"delivery:{member}"
-
-
-def _dedupe_key(member: str) -> str:
-    return f"announced:{member}"
-
-
-def _person_key(user_id: UUID) -> str:
-    return f"notifications-of:{user_id}"
-
-
-def _delivery(member: str, entry: dict[str, str]) -> Delivery:
-    notification_id, _, channel = member.partition(":")
-    first = entry.get("first_tried_at")
-    verdict = entry.get("verdict")
-    return Delivery(
-        Notification(
-            notification_id=UUID(notification_id),
-            task_id=UUID(entry["task"]),
-            reminder_id=UUID(entry["reminder"]),
-            user_id=UUID(entry["user"]),
-            fire_at=datetime.fromisoformat(entry["fire_at"]),
-        ),
-        Channel(channel),
-        Progress(
-            attempts=int(entry.get("attempts", 0)),
-            postponements=int(entry.get("postponements", 0)),
-            first_tried_at=None if first is None else datetime.fromisoformat(first),
-        ),
-        None if verdict is None else _load_verdict(verdict),
-    )
-
-
-def _dump_verdict(verdict: Verdict) -> str:
-    return json.dumps([verdict.outcome, verdict.attempt, to_score(verdict.at), verdict.reason])
-
-
-def _load_verdict(text: str) -> Verdict:
-    outcome, attempt, at_ms, reason = json.loads(text)
-    return Verdict(DeliveryOutcome(outcome), attempt, to_instant(at_ms), reason)

@@ -5,14 +5,15 @@ An entry is in the unread set exactly until it has a mark; both change in one sc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 from uuid import UUID
 
 from redis.asyncio import Redis
 
-from notifier.adapters.redis_keys import erased_key
+from notifier.adapters.redis_keys import erased_key, live_key
 from notifier.adapters.redis_scripts import ADD, CLEAR, MARK_READ, MARK_SOME_READ
 from notifier.domain.inbox import Entry, Page
 from notifier.domain.wording import Message
@@ -21,6 +22,7 @@ from service_kit.due_index import DueIndex, Lease, to_instant, to_score
 _ERASED_TTL = timedelta(days=30)
 _CLEARED = "!"
 _SCAN_STEP = 200
+_INSTANTS = frozenset({"fire_at", "created_at"})
 
 _Raw = tuple[str, dict[str, str]]
 
@@ -38,10 +40,19 @@ class RedisInbox:
         self._mark_some = redis.register_script(MARK_SOME_READ)
 
     async def add(self, message: Message, at: datetime) -> None:
+        await self._put(message, at, _told, "")
+
+    async def restore(self, message: Message, at: datetime, read_at: datetime | None) -> bool:
+        mark = "" if read_at is None else str(to_score(read_at))
+        return await self._put(message, at, lambda _: "", mark)
+
+    async def _put(
+        self, message: Message, at: datetime, told: Callable[[Mapping[str, str]], str], mark: str
+    ) -> bool:
         fields = {
             "notification_id": str(message.notification_id),
-            "task_id": str(message.task_id),
-            "reminder_id": str(message.reminder_id),
+            "task_id": _text(message.task_id),
+            "reminder_id": _text(message.reminder_id),
             "title": message.title,
             "body": message.body,
             "due": message.due or "",
@@ -49,25 +60,41 @@ class RedisInbox:
             "created_at": at.isoformat(),
         }
         user = message.user_id
-        await self._add(
-            keys=[_stream(user), _tasks(user), _read(user), _unread(user), erased_key(user)],
+        added = await self._add(
+            keys=[_stream(user), _tasks(user), _read(user), _unread(user), erased_key(user), live_key(user)],
             args=[
                 str(message.notification_id),
-                str(message.task_id),
+                _text(message.task_id),
                 self._limit,
+                told(fields),
+                mark,
                 *(part for item in fields.items() for part in item),
             ],
         )
+        return bool(added)
 
     async def contains(self, user_id: UUID, notification_id: UUID) -> bool:
         return bool(await self._redis.hexists(_tasks(user_id), str(notification_id)))
 
+    async def missing(self, entries: Sequence[tuple[UUID, UUID]]) -> set[UUID]:
+        async with self._redis.pipeline(transaction=False) as batch:
+            for user_id, notification_id in entries:
+                batch.hexists(_tasks(user_id), str(notification_id))
+            found = await batch.execute()
+        return {
+            notification_id for (_, notification_id), there in zip(entries, found, strict=True) if not there
+        }
+
     async def clear(self, user_id: UUID, task_id: UUID, at: datetime) -> int:
-        cleared = await self._clear(
-            keys=[_read(user_id), _unread(user_id)],
-            args=[f"{to_score(at)}{_CLEARED}", str(task_id)],
-        )
-        return int(cleared)
+        keys, args = _clearing(user_id, task_id, at)
+        return int(await self._clear(keys=keys, args=args))
+
+    async def clear_many(self, tasks: Sequence[tuple[UUID, UUID, datetime]]) -> None:
+        async with self._redis.pipeline(transaction=False) as batch:
+            for user_id, task_id, at in tasks:
+                keys, args = _clearing(user_id, task_id, at)
+                await self._clear(keys=keys, args=args, client=batch)
+            await batch.execute()
 
     async def page(self, user_id: UUID, *, before: str | None, limit: int, unread_only: bool) -> Page:
         unread = int(await self._redis.zcard(_unread(user_id)))
@@ -103,7 +130,13 @@ class RedisInbox:
 
     async def mark_read(self, user_id: UUID, notification_id: UUID, at: datetime) -> bool:
         known = await self._mark(
-            keys=[_tasks(user_id), _read(user_id), _unread(user_id), self._to_tell.key_of(str(user_id))],
+            keys=[
+                _tasks(user_id),
+                _read(user_id),
+                _unread(user_id),
+                self._to_tell.key_of(str(user_id)),
+                live_key(user_id),
+            ],
             args=[to_score(at), str(user_id), str(notification_id)],
         )
         return bool(known)
@@ -113,7 +146,12 @@ class RedisInbox:
         marked = 0
         while marked < unread:
             part = await self._mark_some(
-                keys=[_read(user_id), _unread(user_id), self._to_tell.key_of(str(user_id))],
+                keys=[
+                    _read(user_id),
+                    _unread(user_id),
+                    self._to_tell.key_of(str(user_id)),
+                    live_key(user_id),
+                ],
                 args=[to_score(at), str(user_id), _SCAN_STEP],
             )
             if not part:
@@ -137,6 +175,10 @@ class RedisInbox:
         await self._to_tell.ack_many(cast("Sequence[Lease]", tokens))
 
 
+def _text(found: UUID | None) -> str:
+    return "" if found is None else str(found)
+
+
 def _stream(user_id: UUID) -> str:
     return f"inbox:{user_id}"
 
@@ -153,12 +195,23 @@ def _unread(user_id: UUID) -> str:
     return f"inbox:{user_id}:unread"
 
 
+def _told(fields: Mapping[str, str]) -> str:
+    """The entry as who listens is told of it, in the words of the inbox over HTTP."""
+    said: dict[str, str | None] = {
+        name: value.replace("+00:00", "Z") if name in _INSTANTS else value for name, value in fields.items()
+    }
+    said["id"] = said.pop("notification_id")
+    for name in ("task_id", "reminder_id", "due"):
+        said[name] = said[name] or None
+    return json.dumps(said, ensure_ascii=False)
+
+
 def _entry(position: str, fields: Mapping[str, str], mark: str | None) -> Entry:
     return Entry(
         position=position,
         notification_id=UUID(fields["notification_id"]),
-        task_id=UUID(fields["task_id"]),
-        reminder_id=UUID(fields["reminder_id"]),
+        task_id=UUID(fields["task_id"]) if fields["task_id"] else None,
+        reminder_id=UUID(fields["reminder_id"]) if fields["reminder_id"] else None,
         title=fields["title"],
         body=fields["body"],
         due=fields["due"] or None,
@@ -167,3 +220,8 @@ def _entry(position: str, fields: Mapping[str, str], mark: str | None) -> Entry:
         read_at=None if mark is None else to_instant(int(mark.rstrip(_CLEARED))),
         cleared=mark is not None and mark.endswith(_CLEARED),
     )
+
+
+def _clearing(user_id: UUID, task_id: UUID, at: datetime) -> tuple[list[str], list[str]]:
+    keys = [_read(user_id), _unread(user_id), live_key(user_id)]
+    return keys, [f"{to_score(at)}{_CLEARED}", str(task_id)]

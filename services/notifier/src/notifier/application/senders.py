@@ -1,12 +1,25 @@
-"""The two channels there are, each as one way of sending."""
+"""The channels there are, each as one way of sending."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from event_contracts.tasks import TaskSnapshot
-from notifier.application.errors import ChannelRefused
-from notifier.application.ports import Clock, Inbox, Mailer, TaskRecords
-from notifier.domain.contact import Contact
-from notifier.domain.notifications import Notification
+from notifier.application.errors import ChannelRefused, DestinationGone
+from notifier.application.ports import (
+    Browsers,
+    ChatRooms,
+    Clock,
+    Inbox,
+    Mailer,
+    TaskApi,
+    TaskRecords,
+    Webhooks,
+)
+from notifier.domain.contact import Chat, Contact, Destination, PushSubscription, Webhook
+from notifier.domain.notifications import Delivery, Notification
+from notifier.domain.task_record import TaskRecord
 from notifier.domain.wording import Message
 
 
@@ -26,17 +39,25 @@ class InboxSender:
     async def sent_before(self, notification: Notification) -> bool:
         return await self._inbox.contains(notification.user_id, notification.notification_id)
 
-    async def send(self, message: Message, task: TaskSnapshot, contact: Contact | None) -> None:
+    async def send(
+        self, delivery: Delivery, message: Message, task: TaskSnapshot, contact: Contact | None
+    ) -> None:
         now = await self._clock.now()
         await self._inbox.add(message, now)
-        if not await self._is_still_open(task):
-            await self._inbox.clear(message.user_id, message.task_id, now)
+        if not await is_still_open(self._records, task):
+            await self._inbox.clear(message.user_id, task.task_id, now)
 
-    async def _is_still_open(self, task: TaskSnapshot) -> bool:
-        newest = (await self._records.load(task.task_id)).record
-        if newest is not None and newest.order > task.order:
-            return newest.is_open
-        return task.is_open
+
+async def is_still_open(records: TaskRecords, task: TaskSnapshot) -> bool:
+    """Whether a task is open by the newest that is known of it: this snapshot, or the record. Raises NotReady."""
+    return is_open_by((await records.load(task.task_id)).record, task)
+
+
+def is_open_by(newest: TaskRecord | None, task: TaskSnapshot) -> bool:
+    """Whether a task is open by the newer of its record, if there is one, and this snapshot."""
+    if newest is not None and newest.order > task.order:
+        return newest.is_open
+    return task.is_open
 
 
 class EmailSender:
@@ -49,7 +70,55 @@ class EmailSender:
     async def sent_before(self, notification: Notification) -> bool:
         return False
 
-    async def send(self, message: Message, task: TaskSnapshot, contact: Contact | None) -> None:
+    async def send(
+        self, delivery: Delivery, message: Message, task: TaskSnapshot, contact: Contact | None
+    ) -> None:
         if contact is None:
             raise ChannelRefused("user not found")
         await self._mailer.send(message, contact, await self._clock.now())
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideSenders:
+    """The ways out of Taskstream but mail."""
+
+    webhooks: Webhooks
+    chats: ChatRooms
+    browsers: Browsers
+
+    async def send(self, to: Destination, message: Message, at: datetime) -> None:
+        """Send it there. Raises ChannelUnavailable, ChannelRefused and its DestinationGone."""
+        match to:
+            case Webhook() as webhook:
+                await self.webhooks.post(webhook, message, at)
+            case Chat() as chat:
+                await self.chats.say(chat, message)
+            case PushSubscription() as browser:
+                await self.browsers.push(browser, message, at)
+
+
+class DestinationSender:
+    """Sends to one webhook, chat room or browser of the person. A browser that is no more is struck off."""
+
+    def __init__(self, ways: OutsideSenders, task_api: TaskApi, clock: Clock) -> None:
+        self._ways = ways
+        self._task_api = task_api
+        self._clock = clock
+
+    async def sent_before(self, notification: Notification) -> bool:
+        return False
+
+    async def send(
+        self, delivery: Delivery, message: Message, task: TaskSnapshot, contact: Contact | None
+    ) -> None:
+        if contact is None or delivery.destination is None:
+            raise ChannelRefused("user not found")
+        place = contact.destination(delivery.channel, delivery.destination)
+        if place is None:
+            raise ChannelRefused("destination removed")
+        try:
+            await self._ways.send(place, message, await self._clock.now())
+        except DestinationGone:
+            if isinstance(place, PushSubscription):
+                await self._task_api.remove_push(place.id)
+            raise

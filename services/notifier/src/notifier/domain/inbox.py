@@ -9,12 +9,15 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One notification. `position` orders the inbox; `cleared` means read by its task being done, not by a person."""
+    """One notification; a test is of no task. `position` orders the inbox.
+
+    `cleared` means read by its task being done, not by a person.
+    """
 
     position: str
     notification_id: UUID
-    task_id: UUID
-    reminder_id: UUID
+    task_id: UUID | None
+    reminder_id: UUID | None
     title: str
     body: str
     due: str | None

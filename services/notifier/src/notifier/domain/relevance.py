@@ -2,34 +2,80 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime, timedelta
 
 from event_contracts.tasks import ReminderDefinition, TaskSnapshot
-from event_contracts.values import Channel, TaskStatus
+from event_contracts.values import Channel, ClosedBy, TaskStatus
 from notifier.domain.contact import Contact
-from notifier.domain.notifications import Notification
+from notifier.domain.notifications import Delivery, Notification
+from notifier.domain.occurrences import occurrence_id
 
 _SAME_MOMENT = timedelta(seconds=1)
+_NOT_WANTED = "not wanted"
+_OF_ITS_REMINDER = ("reminder removed", "reminder moved", "reminder snoozed", "task has no due date any more")
+_OF_ITS_STATUS = ("task deleted", "task archived", *(f"task {by}" for by in ClosedBy))
 
 
-def why_not(
-    notification: Notification, channel: Channel, task: TaskSnapshot | None, contact: Contact | None
-) -> str | None:
+def why_not(delivery: Delivery, task: TaskSnapshot | None, contact: Contact | None) -> str | None:
     """Give the reason not to send, in a few words for the task's activity, or None when it should go out.
 
     `task` and `contact` are None when task-api knows no such task or user.
     """
+    notification = delivery.notification
     if task is None:
         return "task not found"
     if task.user_id != notification.user_id:
         return "task belongs to someone else"
     if not task.is_open:
         return _why_closed(task)
+    if notification.is_of_occurrence:
+        return _why_not_told(delivery, task, contact)
     reminder = next((one for one in task.reminders if one.reminder_id == notification.reminder_id), None)
     if reminder is None:
         return "reminder removed"
-    return _why_outdated(reminder, task, notification.fire_at) or _why_not_there(channel, reminder, contact)
+    return _why_outdated(reminder, task, notification.fire_at) or _why_not_there(
+        delivery, reminder.channels, contact
+    )
+
+
+def is_current(notification: Notification, task: TaskSnapshot) -> bool:
+    """Whether the task is open and, of a reminder, means this moment."""
+    return task.is_open and (notification.is_of_occurrence or not _is_elsewhere(notification, task))
+
+
+def may_matter_again(notification: Notification, task: TaskSnapshot) -> bool:
+    """Whether what does not matter now would if the task were opened again, or its reminder moved back."""
+    return not task.is_open or (not notification.is_of_occurrence and _is_elsewhere(notification, task))
+
+
+def _is_elsewhere(notification: Notification, task: TaskSnapshot) -> bool:
+    reminder = next((one for one in task.reminders if one.reminder_id == notification.reminder_id), None)
+    if reminder is None:
+        return True
+    wanted = task.fire_time(reminder)
+    return wanted is None or abs(wanted - notification.fire_at) > _SAME_MOMENT
+
+
+def ends_with_a_change(reason: str | None) -> bool:
+    """Whether a cancellation for this reason, one that `why_not` gave, is over once the task is changed back."""
+    return reason in _OF_ITS_REMINDER or (reason is not None and reason.startswith(_OF_ITS_STATUS))
+
+
+def is_unasked(delivery: Delivery, contact: Contact | None) -> bool:
+    """Whether it is the first word on an occurrence for a person who hears of none: then it ends without a trace.
+
+    That is nearly everybody, nearly always, and "not wanted" in every occurrence's activity would tell nobody anything.
+    """
+    begins = delivery.notification.is_of_occurrence and delivery.channel is Channel.INBOX
+    return begins and contact is not None and not contact.generated
+
+
+def _why_not_told(delivery: Delivery, task: TaskSnapshot, contact: Contact | None) -> str | None:
+    if delivery.notification.notification_id != occurrence_id(task.task_id, task.occurrence_key):
+        return "occurrence moved"
+    if contact is not None and not contact.generated:
+        return _NOT_WANTED
+    return _why_not_there(delivery, (), contact)
 
 
 def _why_closed(task: TaskSnapshot) -> str:
@@ -50,59 +96,27 @@ def _why_outdated(reminder: ReminderDefinition, task: TaskSnapshot, fire_at: dat
     once. Both come out right here, because nothing but the moment is compared.
 
     Which error is worse? Sending an old reminder of an open task is a nuisance; dropping a current one breaks the
-    promise. So a difference that has an innocent cause is none: times cut to the millisecond on their way, and,
-    where whole days of an offset cross a change of the zone's UTC offset, that change.
+    promise. So a difference that has an innocent cause is none: times cut to the millisecond on their way.
 
     Acknowledging ends the moment it was said of: an acknowledgement older than set_at is of an earlier one.
     """
     if reminder.acknowledged_at is not None and reminder.acknowledged_at >= reminder.set_at:
         return "reminder acknowledged"
-    wanted, slack = _wanted_moment(reminder, task, fire_at)
+    wanted = task.fire_time(reminder)
     if wanted is None:
         return "task has no due date any more"
-    if abs(wanted - fire_at) <= slack:
+    if abs(wanted - fire_at) <= _SAME_MOMENT:
         return None
     return "reminder snoozed" if reminder.snoozed_until is not None else "reminder moved"
 
 
-def _wanted_moment(
-    reminder: ReminderDefinition, task: TaskSnapshot, fire_at: datetime
-) -> tuple[datetime | None, timedelta]:
-    fixed = reminder.snoozed_until or reminder.at
-    if fixed is not None:
-        return fixed, _SAME_MOMENT
-    due = due_instant(task)
-    if due is None or reminder.offset is None:
-        return None, _SAME_MOMENT
-    days = timedelta(days=reminder.offset.days)
-    if not days:
-        return due - reminder.offset, _SAME_MOMENT
-    zone = ZoneInfo(task.timezone)
-    same_wall_time = (due.astimezone(zone).replace(tzinfo=None) - days).replace(tzinfo=zone)
-    shift = abs(_utc_offset(due, zone) - _utc_offset(fire_at, zone))
-    return same_wall_time.astimezone(UTC) - (reminder.offset - days), _SAME_MOMENT + shift
-
-
-def _utc_offset(instant: datetime, zone: ZoneInfo) -> timedelta:
-    return instant.astimezone(zone).utcoffset() or timedelta(0)
-
-
-def due_instant(task: TaskSnapshot) -> datetime | None:
-    """The instant a task is due, in UTC: an all-day task at its day_start in its zone.
-
-    A wall time that a clock change skips moves forward by the gap, one that it repeats is the first: both are what
-    fold=0 means to zoneinfo.
-    """
-    if task.due_at is not None:
-        return task.due_at
-    if task.due_date is None:
-        return None
-    return datetime.combine(task.due_date, task.day_start, tzinfo=ZoneInfo(task.timezone)).astimezone(UTC)
-
-
-def _why_not_there(channel: Channel, reminder: ReminderDefinition, contact: Contact | None) -> str | None:
+def _why_not_there(delivery: Delivery, named: tuple[Channel, ...], contact: Contact | None) -> str | None:
     if contact is None:
         return "user not found"
-    if channel not in (reminder.channels or contact.channels):
-        return "not wanted"
+    # A reminder's own list chooses among what the person has switched on: who ended mail gets none.
+    chosen = named or contact.channels
+    if delivery.channel not in chosen or delivery.channel not in contact.channels:
+        return _NOT_WANTED
+    if delivery.destination is not None and not contact.destination(delivery.channel, delivery.destination):
+        return "destination removed"
     return None

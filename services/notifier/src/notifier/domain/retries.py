@@ -28,10 +28,14 @@ class RetryPolicy:
 
         `chance` is uniform in [0, 1). The last try is made at the end of the horizon, not after it.
         """
-        end = (progress.first_tried_at or now) + self.horizon
-        if now >= end:
+        if self.is_over(progress, now):
             return None
+        end = (progress.first_tried_at or now) + self.horizon
         return min(now + self._wait(progress.attempts, self.longest, self.factor, chance), end)
+
+    def is_over(self, progress: Progress, now: datetime) -> bool:
+        """Whether the horizon has passed."""
+        return progress.first_tried_at is not None and now >= progress.first_tried_at + self.horizon
 
     def after_postponement(self, progress: Progress, now: datetime, chance: float) -> datetime:
         """When to ask again after `progress.postponements` rounds in which nothing could be tried."""

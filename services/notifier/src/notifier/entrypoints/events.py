@@ -4,34 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from event_contracts.envelope import CloudEvent, derive_id
+from event_contracts.envelope import CloudEvent
 from event_contracts.topics import NOTIFIER, consumed_by
-from notifier.application.announce import AnnounceReminder
+from notifier.application.announce import AnnounceNotification, notification_of
 from notifier.application.errors import NotifierError
 from notifier.application.follow_task import FollowTask
 from notifier.application.forget_user import ForgetUser
-from notifier.domain.notifications import Notification
-from notifier.domain.task_record import record_of
-from service_kit.due_index import to_score
 from service_kit.logs import get_logger
 from service_kit.pubsub import EventHandler, Outcome
 
 _log = get_logger(__name__)
 
 
-def handlers(announce: AnnounceReminder, follow: FollowTask, forget: ForgetUser) -> dict[str, EventHandler]:
+def handlers(
+    announce: AnnounceNotification, follow: FollowTask, forget: ForgetUser
+) -> dict[str, EventHandler]:
     """A handler for each topic that the registry lets this service consume."""
 
     async def on_reminder_due(event: CloudEvent[Any]) -> Outcome:
         due = event.data
-        notification_id = derive_id("notification", due.reminder_id, to_score(due.fire_at))
-        await announce.run(
-            Notification(notification_id, due.task_id, due.reminder_id, due.user_id, due.fire_at)
-        )
+        await announce.run(notification_of(due.reminder_id, due.task_id, due.user_id, due.fire_at))
         return Outcome.SUCCESS
 
     async def on_task(event: CloudEvent[Any]) -> Outcome:
-        await follow.apply(record_of(event.data))
+        await follow.apply(event.data, event.time)
         return Outcome.SUCCESS
 
     async def on_user_deleted(event: CloudEvent[Any]) -> Outcome:
@@ -39,7 +35,7 @@ def handlers(announce: AnnounceReminder, follow: FollowTask, forget: ForgetUser)
         return Outcome.SUCCESS
 
     async def on_generated(event: CloudEvent[Any]) -> Outcome:
-        # Nobody asked to hear of each next occurrence; it announces itself through its own reminders.
+        # An offer: task-api may refuse it. What it made of it comes as task-created.
         return Outcome.SUCCESS
 
     own: dict[str, EventHandler] = {

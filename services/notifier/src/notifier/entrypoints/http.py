@@ -7,26 +7,37 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict
 
+from event_contracts.values import Channel
+from notifier.application.errors import TaskApiUnavailable
+from notifier.application.send_test import SendTest
 from notifier.application.show_inbox import ShowInbox
 from notifier.domain.inbox import Entry
+from notifier.domain.notifications import Attempt
 from service_kit.auth import Principal
 from service_kit.problems import FieldError, Problem
+from service_kit.rate_limits import Limit, RateLimiter
+
+TESTS_PER_MINUTE = 6
+"""A test posts to addresses that the caller named: enough to set one up, too little to bother others with."""
 
 _POSITION = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
 
 
 class NotificationBody(BaseModel):
-    """One entry of the inbox. `due` is an RFC 3339 instant or YYYY-MM-DD; `cleared`: read by the task being done."""
+    """One entry of the inbox; a test is of no task.
+
+    `due` is an RFC 3339 instant or YYYY-MM-DD; `cleared`: read by the task being done.
+    """
 
     id: UUID
-    task_id: UUID
-    reminder_id: UUID
+    task_id: UUID | None
+    reminder_id: UUID | None
     title: str
     body: str
     due: str | None
@@ -71,13 +82,51 @@ class NotificationPage(BaseModel):
     unread: int
 
 
+class DeliveryBody(BaseModel):
+    """One try. `destination_id` is that of the webhook, chat or browser in the person's preferences."""
+
+    channel: Channel
+    destination_id: UUID | None
+    attempt: int
+    at: datetime
+    outcome: Literal["delivered", "failed", "cancelled", "to_be_repeated"]
+    reason: str | None
+
+
+class DeliveriesBody(BaseModel):
+    """Every try, oldest first, for 30 days."""
+
+    items: list[DeliveryBody]
+
+
+class TestBody(BaseModel):
+    """How one channel fared. `destination_id` is that of the webhook, chat or browser in the person's preferences."""
+
+    __test__ = False  # no test class, whatever its name
+
+    channel: Channel
+    destination_id: UUID | None
+    outcome: Literal["delivered", "failed"]
+    reason: str | None
+
+
+class TestsBody(BaseModel):
+    """Each channel that is switched on, the inbox first."""
+
+    __test__ = False
+
+    items: list[TestBody]
+
+
 class ReadAllBody(BaseModel):
     """How many were unread until now."""
 
     updated: int
 
 
-def router(inbox: ShowInbox, principal: Callable[..., Awaitable[Principal]]) -> APIRouter:
+def router(
+    inbox: ShowInbox, test: SendTest, limiter: RateLimiter, principal: Callable[..., Awaitable[Principal]]
+) -> APIRouter:
     """The routes under /api/v1/notifications."""
     routes = APIRouter(prefix="/api/v1/notifications", tags=["Notifications"])
     caller = Depends(principal)
@@ -115,9 +164,38 @@ def router(inbox: ShowInbox, principal: Callable[..., Awaitable[Principal]]) -> 
             raise Problem(404, "notification_not_found", "There is no such notification in your inbox.")
         return Response(status_code=204)
 
+    async def deliveries(notification_id: UUID, who: Principal = caller) -> DeliveriesBody:
+        """By which ways this notification was tried, and what came of it."""
+        attempts = await inbox.attempts(who.user_id, notification_id)
+        if not attempts:
+            raise Problem(404, "notification_not_found", "There is no such notification in your inbox.")
+        return DeliveriesBody(items=[_delivery(one) for one in attempts])
+
+    async def send_test(who: Principal = caller) -> TestsBody:
+        """Send a test message through each of the caller's channels, and wait for what comes of it: half a minute at
+        most. Nothing is tried again."""
+        await limiter.take([Limit("notification-test", str(who.user_id), TESTS_PER_MINUTE)])
+        try:
+            outcomes = await test.run(who.user_id)
+        except TaskApiUnavailable as error:
+            raise Problem(503, "unavailable", "Your channels cannot be looked up right now.") from error
+        return TestsBody(
+            items=[
+                TestBody(
+                    channel=one.channel,
+                    destination_id=one.destination,
+                    outcome="delivered" if one.reason is None else "failed",
+                    reason=one.reason,
+                )
+                for one in outcomes
+            ]
+        )
+
+    routes.add_api_route("/test", send_test, methods=["POST"])
     routes.add_api_route("", list_notifications, methods=["GET"])
     routes.add_api_route("/read-all", read_all, methods=["POST"])
     routes.add_api_route("/{notification_id}/read", read_one, methods=["POST"], status_code=204)
+    routes.add_api_route("/{notification_id}/deliveries", deliveries, methods=["GET"])
     return routes
 
 
@@ -133,6 +211,17 @@ def _body(entry: Entry) -> NotificationBody:
         created_at=entry.created_at,
         read_at=entry.read_at,
         cleared=entry.cleared,
+    )
+
+
+def _delivery(attempt: Attempt) -> DeliveryBody:
+    return DeliveryBody(
+        channel=attempt.channel,
+        destination_id=attempt.destination,
+        attempt=attempt.number,
+        at=attempt.at,
+        outcome="to_be_repeated" if attempt.outcome is None else attempt.outcome.value,
+        reason=attempt.reason,
     )
 
 

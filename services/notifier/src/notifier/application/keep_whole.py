@@ -1,0 +1,110 @@
+"""Keep what this service derives whole. Pages of what task-api knows go through `RestoreAnnounced`, which may meet
+events and other replicas at any point. While it builds, no news of reminders is taken either, for a copy could not be
+told from the first.
+
+task-api may itself be behind when it is asked: what it had yet to hear from the bus is missing in its answer. So its
+last minutes are gone through some more times afterwards.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from notifier import metrics
+from notifier.application.errors import NotReady, TaskApiUnavailable
+from notifier.application.ports import Clock, TaskApi
+from notifier.application.restore import RestoreAnnounced
+from service_kit.marker import Marker
+from service_kit.rebuild import IN_PROGRESS, Lock, Markers, Rebuilder, Store, Taken
+from service_kit.state_store import StateUnavailable
+
+log = structlog.get_logger(__name__)
+
+LATECOMERS_AFTER = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
+"""When to ask task-api again for what it may have heard too late."""
+LATECOMERS_SINCE = timedelta(minutes=6)
+"""How far back: the last time, to a minute before the loss."""
+
+
+class Past(Protocol):
+    """What was told, as far as it is kept here. Raises RedisError when it is away."""
+
+    async def forget_before(self, epoch: int) -> bool:
+        """Forget all of it unless that was done for this epoch; False when the lock was lost on the way."""
+        ...
+
+
+class KeepWhole(Rebuilder):
+    """Inboxes, what is queued, and what is known to be sent. `back_to` is how far an inbox goes."""
+
+    def __init__(
+        self,
+        markers: Markers,
+        task_api: TaskApi,
+        lock: Lock,
+        store: Store,
+        past: Past,
+        restore: RestoreAnnounced,
+        clock: Clock,
+        *,
+        back_to: timedelta,
+    ) -> None:
+        super().__init__(markers, lock, store, clock, away=TaskApiUnavailable, causes=metrics.rebuilds)
+        self._task_api = task_api
+        self._past = past
+        self._restore = restore
+        self._back_to = back_to
+        self._whole: tuple[str, str] | None = None
+        self._lost = False
+        self._latecomers_at: list[datetime] = []
+
+    async def check(self) -> None:
+        """For readiness. Raises NotReady."""
+        if not self.is_ready():
+            raise NotReady("what was lost is being put back")
+
+    async def require(self) -> None:
+        """For what must not be done while anything is missing: asks the store too, for this process may not have seen
+        yet that all of it is gone. Raises NotReady."""
+        await self.check()
+        try:
+            marker = await self._markers.read()
+        except StateUnavailable as error:
+            raise NotReady(str(error)) from error
+        if marker is None or marker.run_id == IN_PROGRESS:
+            self._ready = False
+            raise NotReady("what was lost is being put back")
+
+    async def _ask_epoch(self) -> int:
+        return await self._task_api.epoch()
+
+    async def _forget_before(self, epoch: int) -> bool:
+        # Inboxes and what is known to be sent may tell of a future that never happened. Of the same PostgreSQL they
+        # are kept: they know more than it does of what is on its way.
+        return await self._past.forget_before(epoch)
+
+    async def _take_up(self, cursor: str | None, since: datetime | None) -> Taken:
+        page = await self._task_api.announced(cursor, since or await self._clock.now() - self._back_to)
+        await self._restore.take_up(page.items)
+        return Taken(len(page.items), page.next_cursor)
+
+    def _found_gone(self) -> None:
+        self._lost = True
+
+    async def _found_whole(self, marker: Marker, now: datetime) -> None:
+        # Latecomers, of a loss that this process has seen. Every replica does so: one may not live long enough.
+        whole = (marker.generation, marker.run_id)
+        if self._lost or self._whole not in (None, whole):
+            self._latecomers_at = [now + after for after in LATECOMERS_AFTER]
+        self._whole, self._lost = whole, False
+        later = [at for at in self._latecomers_at if at > now]
+        if len(later) == len(self._latecomers_at):
+            return
+        try:
+            if await self._alone(lambda: self._take_up_all(now - LATECOMERS_SINCE)) is None:
+                self._latecomers_at = later
+        except TaskApiUnavailable as error:
+            log.warning("latecomers_not_asked_for", error=str(error))

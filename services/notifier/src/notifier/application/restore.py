@@ -1,0 +1,153 @@
+"""Put back, from what task-api keeps, what was lost of notifications: entries, what was queued, how it ended."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from event_contracts.notifications import DeliveryOutcome
+from event_contracts.tasks import TaskSnapshot
+from event_contracts.values import Channel
+from notifier import metrics
+from notifier.application.few_at_once import few_at_once
+from notifier.application.ports import (
+    Clock,
+    Deliveries,
+    Inbox,
+    Languages,
+    LostDeliveries,
+    TaskApi,
+    TaskRecords,
+)
+from notifier.application.requeue import RequeueCancelled
+from notifier.application.senders import is_open_by
+from notifier.domain.announced import Announced
+from notifier.domain.notifications import OUTSIDE, Notification
+from notifier.domain.relevance import ends_with_a_change, may_matter_again
+from notifier.domain.wording import message_of
+
+
+class RestoreAnnounced:
+    """Takes what there was to tell of, oldest first; however often, and by whomever, it ends in the same state.
+
+    - On a channel with an outcome, it is known again that it was queued, so that no copy of the news queues it anew.
+    - Without one it is queued, if it fired within `horizon`: for so long it would have been tried. The word on an
+      occurrence is queued for the inbox alone, as at first: other channels wait for it to be wanted there. A channel
+      on which the person has no destination, and for which the reminder does not ask, never has an outcome.
+    - What reached the inbox is put there again, read or unread as it was, with the task's text of now.
+    - What was cancelled waits for its task again, if that is closed or its reminder means another moment: asked before
+      it is sent, the reason is found anew. If the task was changed back since, it is queued: whoever saw that change
+      had queued it, and that was lost, or was about to.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        records: TaskRecords,
+        deliveries: Deliveries,
+        lost: LostDeliveries,
+        task_api: TaskApi,
+        languages: Languages,
+        clock: Clock,
+        requeue: RequeueCancelled,
+        *,
+        horizon: timedelta,
+    ) -> None:
+        self._inbox = inbox
+        self._records = records
+        self._deliveries = deliveries
+        self._lost = lost
+        self._task_api = task_api
+        self._languages = languages
+        self._clock = clock
+        self._requeue = requeue
+        self._horizon = horizon
+
+    async def take_up(self, page: Sequence[Announced]) -> None:
+        """Put back a page. Raises TaskApiUnavailable, NotReady."""
+        asked_for = {one.notification.task_id for one in page if one.told}
+        tasks = {task.task_id: task for task in await self._task_api.tasks(asked_for)}
+        missing = await self._missing(page)
+        waiting = set[UUID]()
+        of_person: dict[UUID, list[Announced]] = defaultdict(list)
+        for one in page:
+            of_person[one.notification.user_id].append(one)
+
+        async def in_order(mine: Sequence[Announced]) -> None:
+            for one in mine:
+                task = tasks.get(one.notification.task_id)
+                if one.notification.notification_id in missing:
+                    await self._put_back(one, task)
+                if task is not None and _waiting(one, task):
+                    waiting.add(task.task_id)
+
+        await few_at_once(in_order, of_person.values())
+        await self._follow(tasks.values(), waiting)
+
+    async def _missing(self, page: Sequence[Announced]) -> set[UUID]:
+        """Those of which anything is. After a restart of Redis that is few of many."""
+        shown = [
+            (one.notification.user_id, one.notification.notification_id) for one in page if one.is_in_inbox
+        ]
+        return await self._lost.missing(page) | await self._inbox.missing(shown)
+
+    async def _follow(self, tasks: Collection[TaskSnapshot], waiting: Collection[UUID]) -> None:
+        """Do what is done when a task is closed or opened. Whoever does so meanwhile writes the record first, and
+        clears or queues then; here it is the other way round."""
+        newest = await self._records.newest([task.task_id for task in tasks])
+        closed = [task for task in tasks if not is_open_by(newest.get(task.task_id), task)]
+        now = await self._clock.now()
+        await self._inbox.clear_many(
+            [(task.user_id, task.task_id, task.closed_at or task.deleted_at or now) for task in closed]
+        )
+        wanted = set(waiting).difference(task.task_id for task in closed)
+
+        async def requeue(task: TaskSnapshot) -> None:
+            await self._requeue.run(task.user_id, task.task_id, task if task.is_open else None)
+
+        await few_at_once(requeue, [task for task in tasks if task.task_id in wanted])
+
+    async def _put_back(self, announced: Announced, task: TaskSnapshot | None) -> None:
+        notification, settled = announced.notification, announced.settled
+        shelved, nowhere = set[Channel](), set[Channel]()
+        if task is not None:
+            shelved = _waiting(announced, task)
+            nowhere = await self._leading_nowhere(notification, task) - settled
+        if announced.told:
+            await self._lost.put_back(announced, shelved, nowhere)
+        now = await self._clock.now()
+        if notification.fire_at > now - self._horizon:
+            for channel in announced.begun:
+                if channel not in settled | nowhere and await self._deliveries.enqueue(notification, channel):
+                    metrics.restored.labels("queued").inc()
+        for one in announced.told:
+            if (one.channel, one.outcome) == (Channel.INBOX, DeliveryOutcome.DELIVERED) and task is not None:
+                await self._entry(announced, task, one.at)
+
+    async def _leading_nowhere(self, notification: Notification, task: TaskSnapshot) -> set[Channel]:
+        contact = await self._task_api.contact(task.user_id)
+        if contact is None:
+            return set()
+        asked_for = {
+            channel
+            for reminder in task.reminders
+            if reminder.reminder_id == notification.reminder_id
+            for channel in reminder.channels
+        }
+        return {channel for channel in OUTSIDE if not contact.destinations(channel)} - asked_for
+
+    async def _entry(self, announced: Announced, task: TaskSnapshot, at: datetime) -> None:
+        contact = await self._task_api.contact(task.user_id)
+        words = self._languages.words("en" if contact is None else contact.locale)
+        message = message_of(announced.notification, task, words)
+        if await self._inbox.restore(message, at, announced.read_at):
+            metrics.restored.labels("entry").inc()
+
+
+def _waiting(announced: Announced, task: TaskSnapshot) -> set[Channel]:
+    """Channels on which nothing but cancellations was told, for what may change or has changed since."""
+    again = may_matter_again(announced.notification, task)
+    waiting = {one.channel for one in announced.told if again or ends_with_a_change(one.reason)}
+    return waiting - announced.over
