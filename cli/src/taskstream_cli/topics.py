@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,24 +10,23 @@ from typing import Annotated
 import typer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
+from aiokafka.errors import for_code
 
 from event_contracts.topics import (
     DEAD_LETTER_PARTITIONS,
     DEAD_LETTER_RETENTION,
+    HANDLED_LETTERS_RETENTION,
+    HANDLED_LETTERS_TOPIC,
     SERVICES,
     TOPICS,
     dead_letter_topic,
 )
+from taskstream_cli.failing import run
+from taskstream_cli.kafka_login import login, started
+from taskstream_cli.places import LOCAL_KAFKA, Bootstrap
 
 app = typer.Typer(help="The topics of the event registry.", no_args_is_help=True)
 
-Bootstrap = Annotated[
-    str,
-    typer.Option(
-        "--bootstrap", envvar="KAFKA_BOOTSTRAP", help="Kafka's address, host:port.", show_default=True
-    ),
-]
 ReplicationLimit = Annotated[
     int | None,
     typer.Option(
@@ -48,13 +46,15 @@ class WantedTopic:
 
 
 def wanted_topics(max_replication: int) -> Iterator[WantedTopic]:
-    """Every topic of the registry and one dead-letter topic for each service, replicas capped to what there is."""
+    """Every topic of the registry, one dead-letter topic for each service, and what was done about dead letters;
+    replicas capped to what there is."""
     for topic in TOPICS.values():
         yield _wanted(topic.name, topic.partitions, min(topic.replication, max_replication), topic.retention)
     for service in SERVICES:
         yield _wanted(
             dead_letter_topic(service), DEAD_LETTER_PARTITIONS, min(3, max_replication), DEAD_LETTER_RETENTION
         )
+    yield _wanted(HANDLED_LETTERS_TOPIC, 1, min(3, max_replication), HANDLED_LETTERS_RETENTION)
 
 
 def _wanted(name: str, partitions: int, replication: int, retention: timedelta) -> WantedTopic:
@@ -78,8 +78,8 @@ async def apply_topics(bootstrap: str, max_replication: int | None = None) -> Ch
 
     Running it again changes nothing. Raises KafkaError where the broker refuses or cannot be reached.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=15_000)
-    await admin.start()
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=15_000, **login())
+    await started(admin, bootstrap)
     try:
         brokers = len((await admin.describe_cluster())["brokers"])
         wanted = {topic.name: topic for topic in wanted_topics(max_replication or brokers)}
@@ -150,18 +150,9 @@ async def _reconfigure(admin: AIOKafkaAdminClient, topics: list[WantedTopic]) ->
 
 
 @app.command()
-def apply(bootstrap: Bootstrap = "127.0.0.1:9092", max_replication: ReplicationLimit = None) -> None:
+def apply(bootstrap: Bootstrap = LOCAL_KAFKA, max_replication: ReplicationLimit = None) -> None:
     """Create missing topics, add missing partitions, set retention; never delete or shrink."""
-    try:
-        changes = asyncio.run(apply_topics(bootstrap, max_replication))
-    except KafkaConnectionError:
-        typer.echo(
-            f"Kafka does not answer at {bootstrap}: start it or set --bootstrap (KAFKA_BOOTSTRAP).", err=True
-        )
-        raise typer.Exit(1) from None
-    except KafkaError as error:
-        typer.echo(f"Kafka refused: {error}", err=True)
-        raise typer.Exit(1) from None
+    changes = run(apply_topics(bootstrap, max_replication))
     for verb, names in (
         ("created", changes.created),
         ("grown", changes.grown),
