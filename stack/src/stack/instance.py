@@ -29,6 +29,7 @@ from stack.services import HOST, TASKSTREAM, Catalogue, Facts, checked_replicas,
 from stack.supervisor import Supervisor
 
 INFRASTRUCTURE = ("postgres", "redis", "kafka", "smtp")
+EXPORTER = "exporter"
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,10 @@ class Instance:
         """SIGKILL to one process and its children."""
         self._supervisor.kill(name)
 
+    def abort(self, name: str) -> None:
+        """SIGQUIT: PostgreSQL's immediate shutdown, after which it recovers from its log at the next start."""
+        self._supervisor.abort(name)
+
     def stop(self, name: str) -> None:
         """Stops one process in an orderly way; ``restart`` brings it back."""
         with self._lock():
@@ -234,6 +239,7 @@ class Instance:
             "redis": self.ports.redis,
             "kafka": self.ports.kafka,
             "smtp": self.ports.smtp,
+            EXPORTER: self.ports.exporter,
         }
         if name in fixed:
             return f"{HOST}:{fixed[name]}"
@@ -266,6 +272,8 @@ class Instance:
             "DAPR_API_TOKEN": self.dapr_api_token,
             "APP_API_TOKEN": self.app_api_token,
         }
+        if self.catalogue.exporter_command:
+            addresses["EXPORTER_URL"] = f"http://{self.address(EXPORTER)}"
         for service_ in self.catalogue.services:
             prefix = service_.name.upper().replace("-", "_")
             addresses[f"{prefix}_URL"] = self.app_url(service_.name)
@@ -286,6 +294,9 @@ class Instance:
             processes.kafka(tools, home, facts, heap=options.kafka_heap),
             processes.smtp(home, facts),
         ]
+        if options.services and self.catalogue.exporter_command:
+            topics = bool(self.catalogue.topics_command)
+            result.append(processes.exporter(self.catalogue.exporter_command, home, facts, topics=topics))
         for name in options.services:
             service, index = self.catalogue.named(name), self.catalogue.index(name)
             for replica in range(1, options.replicas.get(name, 1) + 1):
@@ -376,7 +387,7 @@ class Instance:
                 environment=environment,
                 folder=self.home,
                 cancelled=cancelled,
-                timeout=120,
+                timeout=300,
             )
             self._progress.line(f"{name}: done in {self._progress.elapsed() - begun:.1f} s")
 
@@ -386,6 +397,8 @@ class Instance:
         """What the last ``up`` wanted, and what has a pid file besides."""
         options = self.options
         names = list(INFRASTRUCTURE)
+        if options.services and self.catalogue.exporter_command:
+            names.append(EXPORTER)
         for service in options.services:
             for replica in range(1, options.replicas.get(service, 1) + 1):
                 name = process_name(service, replica)

@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 from stack import readiness, toolchain
 from stack.command import run, tail
 from stack.errors import CancelledError, StepFailedError
+from stack.ports import free_ports
 from stack.progress import Progress
 
 VERSION = "4.1.0"
@@ -134,7 +134,7 @@ def _warm_up(home: KafkaHome, cancelled: threading.Event) -> None:
         raise toolchain.how_to_install(["java"])
     with tempfile.TemporaryDirectory(dir=home.root) as scratch:
         data, settings = Path(scratch) / "data", Path(scratch) / "server.properties"
-        broker, controller = _free_ports(2)
+        broker, controller = free_ports(2)
         settings.write_text(server_properties(data, broker=broker, controller=controller))
         log_settings = f"-Dlog4j2.configurationFile={home.log_settings}"
         common = [str(java.path), log_settings, "-XX:+UseSerialGC", "-cp", home.class_path()]
@@ -182,12 +182,3 @@ def _warm_up(home: KafkaHome, cancelled: threading.Event) -> None:
         else:
             # A runtime without class archives: the broker starts all the same, only slower.
             home.class_archive.touch()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

@@ -1,6 +1,6 @@
 """Which ports an instance uses, derived from its name alone.
 
-A block has 150 ports: five for PostgreSQL, Redis, Kafka (two) and the mail sink, then five for each
+A block has 150 ports: six for PostgreSQL, Redis, Kafka (two), the mail sink and the exporter, then five for each
 replica of each service. All blocks lie below 32768, where Linux starts to hand out ports on its own.
 The instance ``dev`` has a block of its own, and its applications have the ports that people remember:
 8000, 8001, 8002, 8003, and 80n0 and up for the n-th replica.
@@ -9,6 +9,7 @@ The instance ``dev`` has a block of its own, and its applications have the ports
 from __future__ import annotations
 
 import hashlib
+import socket
 from dataclasses import dataclass
 
 DEFAULT_INSTANCE = "dev"
@@ -22,6 +23,18 @@ _DEV_BLOCK = 8_300
 _DEV_APPS = 8_000
 _FIRST_REPLICA = 10
 _PER_REPLICA = 5
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody has at this moment, for what belongs to no instance."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,10 @@ class Ports:
     @property
     def smtp(self) -> int:
         return self.base + 4
+
+    @property
+    def exporter(self) -> int:
+        return self.base + 5
 
     def replica(self, service: int, replica: int) -> ReplicaPorts:
         """The ports of the replica-th (from 1) process of the service-th (from 0) service."""

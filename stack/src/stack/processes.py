@@ -166,6 +166,22 @@ def smtp(home: Path, facts: Facts) -> Process:
     )
 
 
+def exporter(command: tuple[str, ...], home: Path, facts: Facts, *, topics: bool) -> Process:
+    """What tells Prometheus of dead letters and lag; with ``topics`` it starts only when the topics have been made."""
+    port = facts.ports.exporter
+    return Process(
+        name="exporter",
+        argv=(*command, "--listen", f"{HOST}:{port}"),
+        environment={**passed_on(), "PYTHONUNBUFFERED": "1", "KAFKA_BOOTSTRAP": facts.kafka_bootstrap},
+        folder=home,
+        ports={"metrics": port},
+        ready=lambda: readiness.http_answers(port, "/metrics"),
+        ready_within=60,
+        farewell=Farewell(_APPS, seconds=5),
+        after=frozenset(["topics" if topics else "kafka"]),
+    )
+
+
 def service_environment(
     service: Service, index: int, replica: int, facts: Facts, *, test_clock: bool, extra: Mapping[str, str]
 ) -> dict[str, str]:
@@ -200,7 +216,7 @@ def app(
         folder=home,
         ports={"HTTP": port},
         ready=lambda: readiness.http_answers(port, "/health/ready"),
-        ready_within=60,
+        ready_within=300,
         farewell=Farewell(_APPS),
         after=frozenset([*service.needs, *([f"{service.name}.migrate"] if service.migrate else [])]),
     )
@@ -234,9 +250,10 @@ def sidecar(
         "config": resources.configuration,
         "app-health-check-path": "/health/deliveries",
         # Seconds; and milliseconds.
-        "app-health-probe-interval": 1,
-        "app-health-probe-timeout": 900,
-        "app-health-threshold": 3,
+        "app-health-probe-interval": 3,
+        "app-health-probe-timeout": 2900,
+        # More would not mean "in a row": daprd forgets no failed probe while it holds the app to be well.
+        "app-health-threshold": 1,
         "placement-host-address": "",
         "scheduler-host-address": "",
         "log-level": "info",
@@ -267,7 +284,7 @@ def sidecar(
             "Dapr metrics": ports.dapr_metrics,
         },
         ready=lambda: readiness.http_answers(ports.dapr_http, "/v1.0/healthz"),
-        ready_within=60,
+        ready_within=300,
         farewell=Farewell(_SIDECARS),
         after=frozenset(["topics" if topics else "kafka", "redis"]),
     )

@@ -9,6 +9,16 @@ from pathlib import Path
 from stack.privatefile import write_private
 from stack.services import HOST, Facts
 
+# What the services ask of their own sidecar, as in a cluster (k8s/base/configuration.yaml).
+_API = """\
+  api:
+    allowed:
+      - {name: publish, version: v1.0, protocol: http}
+      - {name: state, version: v1.0, protocol: http}
+      - {name: invoke, version: v1.0, protocol: http}
+      - {name: metadata, version: v1.0, protocol: http}
+"""
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -70,7 +80,7 @@ kind: Configuration
 metadata:
   name: local
 spec:
-  nameResolution:
+{_API}  nameResolution:
     component: sqlite
     version: v1
     configuration:
@@ -93,5 +103,6 @@ def _tracing(otlp_endpoint: str | None) -> str:
     otel:
       endpointAddress: {json.dumps(address.rstrip("/"))}
       isSecure: {"true" if scheme == "https" else "false"}
-      protocol: {"http" if address.rstrip("/").endswith(":4318") else "grpc"}
+      # Over HTTP like the services, which send to the same address.
+      protocol: http
 """

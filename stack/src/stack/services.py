@@ -48,6 +48,7 @@ def _task_api(facts: Facts) -> Mapping[str, str]:
     return {
         "DATABASE_URL": facts.database_url,
         "JWT_PRIVATE_KEYS": facts.identity.jwt_private_key,
+        "ENCRYPTION_KEYS": facts.identity.encryption_key,
         # Demo, tests and benchmarks come from one address and ask again and again.
         "RATE_LIMITS_ENABLED": "false",
     }
@@ -59,6 +60,9 @@ def _notifier(facts: Facts) -> Mapping[str, str]:
         "MAIL_FROM": "Taskstream <reminders@taskstream.example>",
         # task-api is the first of the services: people open its address.
         "PUBLIC_URL": f"http://{HOST}:{facts.ports.replica(0, 1).app}",
+        "LINKS_URL": f"http://{HOST}:{facts.ports.replica(3, 1).app}",
+        "LINK_SECRETS": facts.identity.link_secret,
+        "VAPID_PRIVATE_KEY": facts.identity.vapid_private_key,
     }
 
 
@@ -82,6 +86,9 @@ class Catalogue:
     services: tuple[Service, ...]
     topics_command: tuple[str, ...]
     """Run once Kafka is up, with ``--bootstrap HOST:PORT`` behind it; empty for none."""
+    exporter_command: tuple[str, ...] = ()
+    """Runs beside the services and serves what Kafka knows as metrics, with ``--listen HOST:PORT`` behind it; empty for
+    none."""
 
     def named(self, name: str) -> Service:
         for service in self.services:
@@ -102,6 +109,7 @@ TASKSTREAM = Catalogue(
         Service("notifier", "notifier", ("redis", "smtp"), environment=_notifier),
     ),
     topics_command=(sys.executable, "-m", "taskstream_cli", "topics", "apply"),
+    exporter_command=(sys.executable, "-m", "taskstream_cli", "exporter"),
 )
 
 

@@ -24,6 +24,9 @@ from stack.services import HOST
 _POLL_SECONDS = 0.05
 _LOG_KEPT_BYTES = 20_000_000
 _TAIL_LINES = 20
+_STANDSTILL_SECONDS = 5.0
+_ABORT_SECONDS = 10.0
+_MOMENT_SECONDS = 5.0
 
 # Children of this very Python process: the kernel keeps a dead one until it is asked for.
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -68,7 +71,7 @@ class Supervisor:
         """Raises PortBusyError for the first port that something else holds."""
         for process in processes:
             for use, port in process.ports.items():
-                if not _bindable(port):
+                if not _comes_free(port):
                     raise PortBusyError(_busy_text(port, use, process.name, instance))
 
     def start(self, process: Process) -> None:
@@ -154,8 +157,19 @@ class Supervisor:
         _send(_family(self._must(name)), signal.SIGKILL)
         self._gone_within(name, 5.0)
 
+    def abort(self, name: str) -> None:
+        """SIGQUIT to it alone: it ends its children itself, and neither it nor they tidy up."""
+        _send([self._must(name)], signal.SIGQUIT)
+        if not self._gone_within(name, _ABORT_SECONDS):
+            self.kill(name)
+
     def pause(self, name: str) -> None:
-        _send(_family(self._must(name)), signal.SIGSTOP)
+        """Stop it where it is; back when it stands still, which on a busy machine comes after the signal."""
+        process = self._must(name)
+        _send(_family(process), signal.SIGSTOP)
+        deadline = time.monotonic() + _STANDSTILL_SECONDS
+        while process.status() != psutil.STATUS_STOPPED and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def resume(self, name: str) -> None:
         _send(_family(self._must(name)), signal.SIGCONT)
@@ -215,6 +229,17 @@ def _bindable(port: int) -> bool:
             probe.bind((HOST, port))
         except OSError:
             return False
+    return True
+
+
+def _comes_free(port: int) -> bool:
+    """Whether it can be bound: at once, or in a moment where nobody holds it. What was killed has its port until the
+    last of its threads is gone, which may be after the process is."""
+    deadline = time.monotonic() + _MOMENT_SECONDS
+    while not _bindable(port):
+        if _holder(port) is not None or time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
     return True
 
 

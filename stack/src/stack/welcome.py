@@ -40,6 +40,8 @@ def _addresses(stack: Instance, running: tuple[str, ...]) -> str:
     for name in running:
         url = stack.app_url(name)
         lines.append(f"  {name:<12} {url}/docs   {url}/health")
+    if running:
+        lines.append(f"  {'exporter':<12} {stack.env()['EXPORTER_URL']}/metrics   (dead letters, lag)")
     if not running:
         lines += [f"  {name:<12} {stack.address(name)}" for name in ("postgres", "redis", "kafka", "smtp")]
         lines.append(f"  (passwords: {own_command()} env)")
