@@ -1,0 +1,8 @@
+#!/bin/sh
+# Once, when the data folder is new: the services' role with its database, and the backups' role.
+set -eu
+psql -v ON_ERROR_STOP=1 -v app="$APP_PASSWORD" -v backup="$BACKUP_PASSWORD" --username "${POSTGRES_USER:-postgres}" --dbname postgres <<'SQL'
+CREATE ROLE taskstream LOGIN PASSWORD :'app';
+CREATE DATABASE taskstream OWNER taskstream;
+CREATE ROLE backup LOGIN REPLICATION PASSWORD :'backup';
+SQL
