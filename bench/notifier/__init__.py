@@ -1,0 +1,1 @@
+"""Benchmark of notifier: memory and fan-out of live streams, inbox writes."""

@@ -1,0 +1,1 @@
+"""Benchmark of overload: three times what can be answered, and a backlog of events."""

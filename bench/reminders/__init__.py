@@ -1,0 +1,1 @@
+"""Benchmark of reminders: memory, tick cost, lateness and bursts."""
