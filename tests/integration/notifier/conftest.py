@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
+from tests.integration.notifier.receiver import Receiver
 from tests.integration.notifier.sink import Sink
 from tests.unit.notifier.world import LEASE, LIMIT, World
 
@@ -55,3 +56,19 @@ async def sink() -> AsyncIterator[Sink]:
     yield server
     server.gate.set()
     await server.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def receivers() -> AsyncIterator[Callable[[], Awaitable[Receiver]]]:
+    """Start HTTP servers that act as people's destinations."""
+    started: list[Receiver] = []
+
+    async def start() -> Receiver:
+        receiver = Receiver()
+        await receiver.start()
+        started.append(receiver)
+        return receiver
+
+    yield start
+    for receiver in started:
+        await receiver.stop()

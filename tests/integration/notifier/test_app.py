@@ -15,7 +15,6 @@ from tests.integration.notifier.sink import Sink
 from tests.unit.notifier.samples import START, completed
 
 from event_contracts.users import UserDeleted
-from service_kit.clock import CLOCK_OFFSET_KEY
 from service_kit.testing.waiting import eventually
 
 
@@ -51,11 +50,6 @@ async def _told(town: Town, channel: str, number: int, seconds: float = 10) -> l
         return told if len(told) >= number else []
 
     return await eventually(there, seconds)
-
-
-async def _pass_time(redis: Redis, running: Running, step: timedelta) -> None:
-    await redis.incrby(CLOCK_OFFSET_KEY, step // timedelta(milliseconds=1))
-    await running.tick()
 
 
 async def test_a_reminder_reaches_the_person(town: Town, service: Running) -> None:
@@ -140,7 +134,7 @@ async def test_mail_server_down_then_up(town: Town, service: Running, redis: Red
     await town.sink.start()
 
     async def delivered() -> bool:
-        await _pass_time(redis, service, timedelta(seconds=5))
+        await service.pass_time(redis, timedelta(seconds=5))
         return town.outcomes("email") == ["delivered"] * 3
 
     await eventually(delivered, every=0.3)
@@ -154,11 +148,14 @@ async def test_a_mail_server_that_hangs_does_not_delay_the_inbox(town: Town, ser
     began = asyncio.get_running_loop().time()
     for task in tasks:
         await service.hear_due(task)
-    await _unread(service, ada, 30, seconds=5)
+    await _unread(service, ada, 30, seconds=20)
     took = asyncio.get_running_loop().time() - began
-    assert town.sink.held == town.settings.email_concurrency
+    # Those that hang are given up after a while, and the next ones take their room.
+    assert town.sink.held % town.settings.email_concurrency == 0
+    assert town.sink.held > 0
     assert town.sink.mails == []
-    assert took < 5
+    # One after the other, thirty hanging mails would take minutes.
+    assert took < 20
     town.sink.gate.set()
     await _mails(town, 30)
     assert await _told(town, "email", 30) == ["delivered"] * 30
@@ -177,7 +174,7 @@ async def test_a_task_done_before_its_mail_went_out(town: Town, service: Running
     await town.sink.start()
 
     async def cancelled() -> list[str]:
-        await _pass_time(redis, service, timedelta(minutes=30))
+        await service.pass_time(redis, timedelta(minutes=30))
         return town.outcomes("email")
 
     assert await eventually(cancelled, every=0.2) == ["cancelled"]
@@ -187,18 +184,35 @@ async def test_a_task_done_before_its_mail_went_out(town: Town, service: Running
 async def test_task_api_away_only_delays(town: Town, service: Running, redis: Redis) -> None:
     ada = town.person()
     task = town.task(ada)
-    town.sidecar.unavailable = True
+    town.sidecar.task_api_away = True
     await service.hear_due(task)
     await asyncio.gather(*(service.tick() for _ in range(5)))
     assert town.sink.mails == []
-    town.sidecar.unavailable = False
+    town.sidecar.task_api_away = False
 
     async def arrived() -> bool:
-        await _pass_time(redis, service, timedelta(seconds=30))
+        await service.pass_time(redis, timedelta(seconds=30))
         return bool(town.sink.mails) and (await service.inbox(ada))["unread"] == 1
 
     await eventually(arrived, every=0.2)
-    assert len(town.sink.mails) == 1
+    # A mail that is under way while time flies outlives its lease; then a copy follows, and says that it is one.
+    assert len({mail["Message-ID"] for mail in town.sink.mails}) == 1
+
+
+async def test_what_waited_for_task_api_goes_out_as_soon_as_it_is_back(
+    town: Town, service: Running, redis: Redis
+) -> None:
+    """However long it was away: put off further with each round that asked in vain, they would wait half a minute."""
+    ada = town.person()
+    tasks = [town.task(ada) for _ in range(20)]
+    town.sidecar.task_api_away = True
+    for task in tasks:
+        await service.hear_due(task)
+    for _ in range(8):
+        await service.pass_time(redis, timedelta(minutes=1))
+        await asyncio.sleep(0.1)
+    town.sidecar.task_api_away = False
+    await _told(town, "inbox", 20)
 
 
 async def test_two_replicas_send_each_thing_once(town: Town, service: Running) -> None:
@@ -231,7 +245,7 @@ async def test_a_replica_that_stops_leaves_the_rest_to_the_next(
 
         await eventually(held)
         town.sink.gate.set()
-    await _pass_time(redis, service, timedelta(seconds=41))
+    await service.pass_time(redis, timedelta(seconds=41))
     await _told(town, "email", 6)
     assert town.outcomes("email") == ["delivered"] * 6
     assert len({mail["Message-ID"] for mail in town.sink.mails}) == 6
@@ -270,7 +284,13 @@ async def test_not_ready_before_there_is_a_marker(town: Town) -> None:
         await eventually(running.ready)
         town.sidecar.state.flush()
         ada = town.person()
-        await running.hear_due(town.task(ada))
+        task = town.task(ada)
+        assert await running.hear("reminder-due", town.fire(task)) == "RETRY"
+
+        async def taken() -> bool:
+            return await running.hear("reminder-due", town.fire(task)) == "SUCCESS"
+
+        await eventually(taken)
         await _mails(town, 1)
         await eventually(running.ready)
 

@@ -11,6 +11,7 @@ import pytest_asyncio
 from tests.integration.notifier.sink import HOST, Sink
 from tests.unit.notifier.samples import START, contact, message
 
+from notifier.adapters.languages import Languages
 from notifier.adapters.mail_message import MailComposer
 from notifier.adapters.smtp import SmtpMailer
 from notifier.application.errors import ChannelRefused, ChannelUnavailable
@@ -26,9 +27,7 @@ async def mailer_for() -> AsyncIterator[Mailers]:
 
     def make(port: int, timeout: float = 5.0, query: str = "", credentials: str = "") -> SmtpMailer:
         server = parse_smtp_url(f"smtp://{credentials}{HOST}:{port}{query}")
-        composer = MailComposer(
-            parse_sender("Taskstream <reminders@example.org>"), "https://tasks.example.org"
-        )
+        composer = MailComposer(parse_sender("Taskstream <reminders@example.org>"), Languages(), None)
         made.append(SmtpMailer(server, composer, timeout=timeout))
         return made[-1]
 

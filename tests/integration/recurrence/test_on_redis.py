@@ -59,7 +59,7 @@ async def test_checks_are_shared_and_come_back_until_they_are_settled(redis: Red
     seen: list[Check] = []
     answer = False
 
-    async def look_at(check: Check) -> bool:
+    async def look_at(check: Check, _: datetime) -> bool:
         seen.append(check)
         return answer
 

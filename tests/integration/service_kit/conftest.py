@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,15 +18,14 @@ from redis.exceptions import RedisError
 from service_kit.redis_connection import connect_redis
 from service_kit.settings import ServiceSettings
 from service_kit.testing.waiting import eventually
+from stack.ports import free_ports
 
 
 class OwnRedis:
     """A redis-server process with its own port and data."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        (self.port,) = free_ports(1)
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -41,7 +39,8 @@ class OwnRedis:
         if program is None:
             pytest.skip("needs the program redis-server")
         command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        command += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        # What is written outlives the process, and no test takes the machine away: it need not wait for a disk.
+        command += ["--appendonly", "yes", "--appendfsync", "no", "--save", ""]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
     async def _answers(self) -> bool:

@@ -79,6 +79,17 @@ async def test_what_is_due_is_claimed_and_nothing_else(rig: Rig) -> None:
     assert "c:1" in members(await index.claim())
 
 
+async def test_what_is_not_there_is_named(rig: Rig) -> None:
+    index = rig.index()
+    await index.add({f"{number}:x": rig.start - SECOND for number in range(20)})
+    assert await index.missing([]) == set()
+    assert await index.missing([f"{number}:x" for number in range(22)]) == {"20:x", "21:x"}
+    claim = await index.claim()
+    assert await index.missing(members(claim)) == set(), "leased is there"
+    await index.ack_many(claim.leases)
+    assert await index.missing(["3:x"]) == {"3:x"}
+
+
 async def test_nothing_is_due_before_its_time(rig: Rig) -> None:
     index = rig.index()
     due = rig.start + MINUTE + timedelta(microseconds=1)

@@ -15,14 +15,17 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from service_kit import http_app
 from service_kit.testing.waiting import eventually
+from stack.ports import free_ports
 
 PROGRAM = """
 import asyncio
 from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from pydantic import Field
-from service_kit.http_app import install_http, serve
+from service_kit.http_app import install_http, on_leaving, serve
+from starlette.responses import StreamingResponse
 from service_kit.settings import ServiceSettings, load_settings
 
 class Settings(ServiceSettings):
@@ -46,6 +49,17 @@ def build():
         await asyncio.sleep(0.7)
         return "done"
 
+    leaving = asyncio.Event()
+    on_leaving(app, leaving.set)
+
+    @app.get("/endless")
+    async def endless() -> StreamingResponse:
+        async def parts():
+            yield b"began"
+            await leaving.wait()
+            yield b" ended"
+        return StreamingResponse(parts())
+
     @app.get("/client")
     async def client(request: __import__("fastapi").Request) -> str:
         return request.client.host
@@ -54,12 +68,6 @@ def build():
 
 serve(build, settings)
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Service:
@@ -101,7 +109,7 @@ async def start() -> AsyncIterator[Start]:
     started: list[Service] = []
 
     async def begin(**environment: str) -> Service:
-        port = environment.setdefault("APP_PORT", str(free_port()))
+        port = environment.setdefault("APP_PORT", str(free_ports(1)[0]))
         variables = {
             "PATH": os.environ["PATH"],
             "APP_API_TOKEN": "app-token-123",
@@ -175,6 +183,44 @@ async def test_it_leaves_in_good_order(start: Start) -> None:
     assert len(request["trace_id"]) == 32
 
 
+async def test_a_stream_hears_that_the_server_leaves_before_it_waits_for_it(start: Start) -> None:
+    service = await start()
+    await eventually(service.answers)
+    began = asyncio.get_running_loop().time()
+    async with service.client.stream("GET", "/endless") as answer:
+        parts = answer.aiter_text()
+        assert await anext(parts) == "began"
+        service.process.send_signal(signal.SIGTERM)
+        assert "".join([part async for part in parts]) == " ended"
+    code, _, err = await service.end()
+    assert (code, err) == (0, "")
+    assert asyncio.get_running_loop().time() - began < 5
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system does not know it")
+async def test_a_connection_that_takes_nothing_is_dropped_by_the_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_app, "UNREAD_SECONDS", 1)
+    listener = http_app._listen("127.0.0.1", 0)
+    lost = asyncio.Event()
+
+    class Endless(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.WriteTransport)
+            transport.write(b"x" * 30_000_000)
+            transport.close()  # waits until everything is taken
+
+        def connection_lost(self, error: Exception | None) -> None:
+            lost.set()
+
+    server = await asyncio.get_running_loop().create_server(Endless, sock=listener)
+    with socket.create_connection(listener.getsockname()):
+        async with asyncio.timeout(20):
+            await lost.wait()
+    server.close()
+
+
 async def test_an_interrupt_is_no_traceback(start: Start) -> None:
     service = await start()
     await eventually(service.answers)
@@ -192,7 +238,7 @@ async def test_only_a_trusted_proxy_says_who_the_client_is(start: Start, proxies
 
 
 async def test_a_collector_that_is_away_does_not_hold_it_up(start: Start) -> None:
-    service = await start(OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}")
+    service = await start(OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_ports(1)[0]}")
     await eventually(service.answers)
     began = asyncio.get_running_loop().time()
     service.process.send_signal(signal.SIGTERM)

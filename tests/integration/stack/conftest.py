@@ -16,6 +16,7 @@ NAME = "stack-test"
 PROBES = Catalogue(
     services=tuple(replace(service, module="probe_app", migrate=False) for service in TASKSTREAM.services),
     topics_command=TASKSTREAM.topics_command,
+    exporter_command=TASKSTREAM.exporter_command,
 )
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from stack import Instance, cli
 from stack.errors import NotReadyError, PortBusyError
+from stack.pidfile import Farewell
 from stack.privatefile import write_private
 from stack.processes import Process
 from stack.supervisor import Supervisor
@@ -106,6 +107,33 @@ def test_a_busy_port_is_named_with_who_holds_it_and_nothing_is_started(state: Pa
         f"Port {instance.ports.kafka} (Kafka of kafka, instance busy-test) is taken by {name} (pid {os.getpid()}): "
         "stop that, or use another instance name (--instance NAME)."
     )
+
+
+def test_a_port_that_is_let_go_of_in_a_moment_is_waited_for(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was killed a moment ago has it until its last thread is gone, and is not to be found any more."""
+    supervisor = Supervisor(state)
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        process = Process(
+            name="held",
+            argv=("true",),
+            environment={},
+            folder=state,
+            ports={"HTTP": held.getsockname()[1]},
+            ready=lambda: True,
+            ready_within=1,
+            farewell=Farewell(signal.SIGTERM, 1),
+        )
+        monkeypatch.setattr("stack.supervisor._MOMENT_SECONDS", 0.2)
+        with pytest.raises(PortBusyError, match="one that just ended"):
+            supervisor.check_ports([process], "x")
+        monkeypatch.undo()
+        release = threading.Timer(0.3, held.close)
+        release.start()
+        supervisor.check_ports([process], "x")
+        release.join()
 
 
 def test_a_service_that_dies_shows_its_last_words(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,11 +19,12 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.integration.task_api.recording import Recording
 
 from event_contracts.recurrence import GenerationReason, RecurringTaskGenerated
 from service_kit.revocations import RevocationMirror
-from service_kit.sidecar import Sidecar
-from service_kit.testing.fakes import ManualClock
+from service_kit.sidecar import Answer
+from service_kit.testing.fakes import AnsweringSidecar, ManualClock
 from service_kit.testing.tokens import SigningKey
 from task_api.adapters.postgres.database import connect
 from task_api.adapters.postgres.successors import PostgresSuccession
@@ -32,6 +35,9 @@ from task_api.settings import Settings, asyncpg_url
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 PASSWORD = "correct horse battery"
+
+
+Hooks = dict[str, list[Callable[..., Any]]]
 
 
 @dataclass
@@ -87,8 +93,11 @@ def settings(database_url: str, redis_url: str, signing_key: SigningKey) -> Sett
         app_api_token=SecretStr("app-token"),
         dapr_api_token=SecretStr("dapr-token"),
         jwt_private_keys=SecretStr(signing_key.pem),
+        encryption_keys=SecretStr("A" * 43 + "="),
         environment="test",
         rate_limits_enabled=False,
+        # Storms of requests are to meet in the database, not to be refused before.
+        requests_at_once=1_000,
     )
 
 
@@ -114,15 +123,29 @@ async def _mirror(settings: Settings) -> None:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def app(settings: Settings, engine: AsyncEngine, _one_clock: ManualClock) -> AsyncIterator[FastAPI]:
     async with Redis.from_url(settings.redis_url.get_secret_value(), decode_responses=True) as redis:
-        sidecar = Sidecar(settings, transport=httpx.MockTransport(lambda _: httpx.Response(503)))
+        sidecar = AnsweringSidecar(settings, lambda _: Answer(503))
         yield build(settings, engine=engine, redis=redis, sidecar=sidecar, clock=_one_clock)
         await sidecar.aclose()
 
 
+@pytest.fixture(scope="session")
+def hooks(app: FastAPI) -> Iterator[Hooks]:
+    """What a client does with each answer: it is noted, where the tests are run to record the document's examples."""
+    target = os.environ.get("RECORD_EXAMPLES")
+    if target is None:
+        yield {}
+        return
+    recording = Recording.of(app.openapi())
+    yield {"response": [recording.note]}
+    recording.write(Path(target))
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+async def http(app: FastAPI, hooks: Hooks) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://task-api") as client:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://task-api", event_hooks=hooks
+    ) as client:
         yield client
 
 

@@ -9,12 +9,20 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.integration.task_api.conftest import Person, Rows
 
 from event_contracts.envelope import derive_id
+from event_contracts.recurrence import RecurringTaskGenerated
 from event_contracts.topics import TOPICS
+from service_kit.clock import SystemClock
+from task_api.adapters.postgres.successors import PostgresSuccession
+from task_api.application.insert_successor import insert_successor
 
 Json = dict[str, Any]
+
+FROM_NOTIFIER = {"dapr-api-token": "app-token", "dapr-caller-app-id": "notifier"}
+"""The headers with which the sidecar delivers what a sibling asks."""
 
 
 def stamp(moment: datetime) -> str:
@@ -68,6 +76,12 @@ class Delivery:
         assert answer.status_code == 200, answer.text
         status: str = answer.json()["status"]
         return status
+
+    async def to_another_replica(self, engine: AsyncEngine) -> str:
+        """Let a process that knows nothing of what is under way here carry out this offer."""
+        offer = RecurringTaskGenerated.model_validate(self.data)
+        await insert_successor(PostgresSuccession(engine), SystemClock().now, lambda: None, self.id, offer)
+        return "SUCCESS"
 
 
 def scheduled(task: Json, fire_at: datetime, version: int = 1, **more: Any) -> Delivery:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from tests.integration.task_api.conftest import PASSWORD, Person
@@ -39,6 +40,17 @@ async def test_accounts_are_found_and_their_tasks_shown(admin: Any, ada: Any) ->
     shown = (await admin.call("GET", f"{ADMIN}/users/{ada.id}/tasks", 200)).json()
     assert [item["id"] for item in shown["items"]] == [task["id"]]
     assert ("tasks_read_by_admin", True) in await actions(admin, ada)
+
+
+async def test_one_account_is_shown_and_an_unknown_one_is_a_404(admin: Any, ada: Any) -> None:
+    shown = (await admin.call("GET", f"{ADMIN}/users/{ada.id}", 200)).json()
+    assert (shown["id"], shown["email"], shown["role"]) == (str(ada.id), ada.email, "user")
+    assert shown["disabled_at"] is None
+    unknown = uuid4()
+    for path in (f"/users/{unknown}", f"/users/{unknown}/tasks"):
+        answer = await admin.call("GET", ADMIN + path, 404)
+        assert answer.json()["error_code"] == "account_not_found"
+    assert await actions(admin, Person(unknown, "", {}, admin.http)) == []
 
 
 async def test_accounts_come_page_by_page(admin: Any, register: Any) -> None:
@@ -112,6 +124,51 @@ async def test_each_step_leaves_its_line(admin: Any, register: Any, http: Any, r
     await http.post("/api/v1/auth/register", json={"email": person.email, "password": PASSWORD})
     after = await rows("SELECT count(*) AS n FROM audit_log WHERE NOT succeeded")
     assert after[0]["n"] - before[0]["n"] == 3
+    await http.get("/api/v1/tasks", headers={"Authorization": "Bearer tsk_made_up"})
+    (refused,) = await rows("SELECT action, succeeded FROM audit_log ORDER BY at DESC, id DESC LIMIT 1")
+    assert refused == {"action": "api_key", "succeeded": False}
     kept = str(await rows("SELECT * FROM audit_log"))
     for secret in (PASSWORD, "wrong password", tokens["refresh_token"], tokens["access_token"], made["key"]):
         assert secret not in kept
+
+
+async def test_whose_account_was_tried_is_in_the_log_and_in_no_answer(
+    admin: Any, register: Any, http: Any
+) -> None:
+    person = await register()
+    token = person.tokens["refresh_token"]
+    known = await http.post("/api/v1/auth/login", json={"email": person.email, "password": "wrong password"})
+    unknown = await http.post(
+        "/api/v1/auth/login", json={"email": "nobody@x.org", "password": "wrong password"}
+    )
+    varying = {"timestamp", "request_id"}
+    assert {k: v for k, v in known.json().items() if k not in varying} == {
+        k: v for k, v in unknown.json().items() if k not in varying
+    }
+    await http.post("/api/v1/auth/refresh", json={"refresh_token": token})
+    stolen = await http.post("/api/v1/auth/refresh", json={"refresh_token": token})
+    assert (stolen.status_code, stolen.json()["error_code"]) == (401, "invalid_refresh_token")
+    assert await actions(admin, person) == [
+        ("refresh_token_reused", False),
+        ("refresh", True),
+        ("login", False),
+        ("register", True),
+    ]
+
+
+async def test_the_log_is_searched_by_time_and_outcome(admin: Any, register: Any, http: Any) -> None:
+    person = await register()
+    await http.post("/api/v1/auth/login", json={"email": person.email, "password": "wrong password"})
+    mine = {"user_id": str(person.id)}
+
+    async def found(**wanted: str) -> list[str]:
+        page = await admin.call("GET", f"{ADMIN}/audit", 200, params=mine | wanted)
+        return [line["action"] for line in page.json()["items"]]
+
+    lines = (await admin.call("GET", f"{ADMIN}/audit", 200, params=mine)).json()["items"]
+    assert [line["action"] for line in lines] == ["login", "register"]
+    assert await found(since=lines[0]["at"]) == ["login"]
+    assert await found(until=lines[0]["at"]) == ["register"]
+    assert await found(succeeded="false") == ["login"]
+    assert await found(succeeded="true", action="login") == []
+    await admin.call("GET", f"{ADMIN}/audit", 422, params={"since": "yesterday"})

@@ -10,10 +10,14 @@ from uuid import uuid4
 import httpx
 import orjson
 import pytest
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from service_kit.sidecar import Sidecar
+from service_kit.sidecar import Answer
+from service_kit.testing.fakes import AnsweringSidecar
+from service_kit.testing.tokens import SigningKey
 from task_api.app import build
+from task_api.settings import Settings
 
 PASSWORD = "correct horse battery"
 
@@ -147,7 +151,7 @@ async def test_a_logout_is_mirrored_for_as_long_as_its_tokens_live(
 
 async def test_a_logout_holds_while_redis_is_away(settings: Any, engine: Any, ada: Person) -> None:
     nowhere = Redis.from_url("redis://127.0.0.1:1/0", socket_connect_timeout=0.2)
-    sidecar = Sidecar(settings, transport=httpx.MockTransport(lambda _: httpx.Response(503)))
+    sidecar = AnsweringSidecar(settings, lambda _: Answer(503))
     transport = httpx.ASGITransport(app=build(settings, engine=engine, redis=nowhere, sidecar=sidecar))
     headers = {"Authorization": f"Bearer {ada.tokens['access_token']}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://task-api", headers=headers) as client:
@@ -172,6 +176,39 @@ async def test_the_key_set_has_the_key_that_signed(http: httpx.AsyncClient, ada:
     (key,) = answer.json()["keys"]
     assert (key["kid"], key["kty"], key["crv"], key["alg"]) == (key_id, "OKP", "Ed25519", "EdDSA")
     assert "d" not in key
+
+
+async def test_the_key_set_may_be_kept_for_a_while(http: httpx.AsyncClient) -> None:
+    first = await http.get("/.well-known/jwks.json")
+    assert first.headers["cache-control"] == "public, max-age=300"
+    tag = first.headers["etag"]
+    for known in (tag, f'"other", W/{tag}'):
+        again = await http.get("/.well-known/jwks.json", headers={"If-None-Match": known})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    assert (await http.get("/.well-known/jwks.json", headers={"If-None-Match": '"other"'})).status_code == 200
+
+
+async def test_a_key_is_good_until_it_is_taken_out(
+    settings: Settings, signing_key: SigningKey, engine: Any, redis: Any, ada: Person
+) -> None:
+    new = SigningKey()
+    sidecar = AnsweringSidecar(settings, lambda _: Answer(503))
+
+    async def status(*pems: str) -> tuple[int, str]:
+        keys = settings.model_copy(update={"jwt_private_keys": SecretStr("".join(pems))})
+        transport = httpx.ASGITransport(build(keys, engine=engine, redis=redis, sidecar=sidecar))
+        async with httpx.AsyncClient(transport=transport, base_url="http://task-api") as client:
+            bearer = {"Authorization": f"Bearer {ada.tokens['access_token']}"}
+            answer = await client.get("/api/v1/users/me", headers=bearer)
+            tag = (await client.get("/.well-known/jwks.json")).headers["etag"]
+        return answer.status_code, tag
+
+    before, first_tag = await status(signing_key.pem)
+    during, both_tag = await status(new.pem, signing_key.pem)
+    after, last_tag = await status(new.pem)
+    await sidecar.aclose()
+    assert (before, during, after) == (200, 200, 401)
+    assert len({first_tag, both_tag, last_tag}) == 3
 
 
 async def test_the_token_of_an_account_that_is_gone(ada: Person, rows: Any) -> None:

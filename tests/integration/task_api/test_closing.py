@@ -181,6 +181,16 @@ async def test_a_touched_successor_is_not_lost(ada: Any, rows: Any, follow: Foll
     assert row["version"] == 2
 
 
+async def test_another_start_of_the_day_touches_no_successor(ada: Any, follow: Follow, rows: Any) -> None:
+    task = await ada.create(due_date="2026-01-06", recurrence=DAILY)
+    await ada.call("POST", path(task) + "/complete", 200)
+    successor = await follow(task)
+    await ada.call("PATCH", "/api/v1/users/me", 200, json={"day_start": "07:00:00"})
+    assert len(await event_list(rows, successor["id"])) == 2
+    await ada.call("POST", path(task) + "/complete", 200, json={"completed": False})
+    await ada.call("GET", path(successor), 404)
+
+
 async def test_deleting_the_series_ends_it(ada: Any, rows: Any, follow: Follow) -> None:
     first = await ada.create(due_date="2026-01-06", recurrence=DAILY)
     await ada.call("POST", path(first) + "/complete", 200)
@@ -209,6 +219,11 @@ async def test_deleting_the_series_from_a_closed_instance_takes_the_open_one_alo
         first["id"]: "completed",
         second["id"]: "erased",
     }
+    # What went with the whole series does not stand in the way of an instance that is wanted back.
+    await ada.call("POST", path(first) + "/restore", 200)
+    await ada.call("POST", path(first) + "/complete", 200, json={"completed": False})
+    assert (await ada.call("GET", path(first), 200)).json()["status"] == "pending"
+    await ada.call("GET", path(second), 404)
 
 
 async def test_deleting_the_series_of_a_single_task_deletes_the_task(ada: Any) -> None:
@@ -227,7 +242,8 @@ async def test_the_ledger_in_the_order_of_time(ada: Any, clock: Any, rows: Any) 
     await rows(
         "INSERT INTO task_activity (id, task_id, user_id, at, kind, detail) VALUES "
         "(:id, :task, :user, '2026-01-05T09:00:30Z', 'reminder_fired', "
-        '\'{"fire_at": "2026-01-05T09:00:29Z", "fired_at": "2026-01-05T09:00:30Z"}\')',
+        '\'{"reminder_id": "01900000-0000-7000-8000-000000000001", '
+        '"fire_at": "2026-01-05T09:00:29Z", "fired_at": "2026-01-05T09:00:30Z"}\')',
         id=uuid4(),
         task=task["id"],
         user=ada.id,

@@ -230,6 +230,26 @@ async def test_the_ledger_tells_it_in_order(ada: Person, rows: Rows, http: httpx
     assert kinds[2:] == ["reminder_fired", "notification_delivered"]
 
 
+async def test_several_destinations_of_a_channel_are_told_apart(
+    ada: Person, rows: Rows, http: httpx.AsyncClient
+) -> None:
+    task = await _task(ada)
+    for place, outcome, more in (
+        ("hooks.example.org", "delivered", {}),
+        ("other.example.org", "failed", {"reason": "no answer in time"}),
+        (None, "cancelled", {"reason": "no webhook is set up"}),
+    ):
+        event = delivered(task, outcome, str(ada.id), channel="webhook", destination=place, **more)
+        await event.to(http)
+    answer = await ada.call("GET", f"/api/v1/tasks/{task['id']}/activity", 200)
+    said = {item["sentence"] for item in answer.json()["items"]}
+    assert said >= {
+        "Sent by webhook (hooks.example.org).",
+        "Could not be sent by webhook (other.example.org): no answer in time.",
+        "Not sent by webhook: no webhook is set up.",
+    }
+
+
 async def test_only_the_own_sidecar_may_deliver(ada: Person, rows: Rows, http: httpx.AsyncClient) -> None:
     task = await _task(ada)
     event = scheduled(task, FIRST, user_id=str(ada.id))

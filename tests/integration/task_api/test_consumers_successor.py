@@ -115,7 +115,8 @@ async def test_two_replicas_at_the_same_moment_make_one(
     offer = await weekly.offer(first)
     async with engine.connect() as holder:
         await holder.execute(text("SELECT FROM users WHERE id = :id FOR UPDATE"), {"id": weekly.person.id})
-        deliveries = [asyncio.ensure_future(offer.to(weekly.http)) for _ in range(3)]
+        deliveries = [asyncio.ensure_future(offer.to(weekly.http))]
+        deliveries += [asyncio.ensure_future(offer.to_another_replica(engine)) for _ in range(2)]
         await until_waiting(rows, 3)
         await holder.rollback()
         assert await asyncio.gather(*deliveries) == ["SUCCESS"] * 3
@@ -124,6 +125,24 @@ async def test_two_replicas_at_the_same_moment_make_one(
         len([line for line in await _activity(rows, first["id"]) if line["kind"] == "occurrence_generated"])
         == 1
     )
+
+
+async def test_what_it_waited_for_came_before_it(
+    weekly: Weekly, rows: Rows, engine: AsyncEngine, clock: ManualClock
+) -> None:
+    first = await weekly.begin()
+    await weekly.complete(first)
+    offer = await weekly.offer(first)
+    async with engine.connect() as holder:
+        await holder.execute(text("SELECT FROM users WHERE id = :id FOR UPDATE"), {"id": weekly.person.id})
+        delivery = asyncio.ensure_future(offer.to(weekly.http))
+        await until_waiting(rows, 1)
+        clock.advance(timedelta(minutes=1))
+        await holder.rollback()
+        assert await delivery == "SUCCESS"
+    *_, second = await weekly.chain(first)
+    (line,) = [one for one in await _activity(rows, first["id"]) if one["kind"] == "occurrence_generated"]
+    assert (second["created_at"], line["at"]) == (clock.instant, clock.instant)
 
 
 async def test_it_waits_for_a_reopen_that_is_under_way(

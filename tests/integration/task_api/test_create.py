@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -159,13 +160,6 @@ async def test_what_does_not_go_together(ada: Any, rows: Any, fields: dict[str, 
     assert await rows("SELECT 1 FROM tasks WHERE user_id = :id", id=ada.id) == []
 
 
-async def test_the_persons_default_reminder(ada: Any) -> None:
-    await ada.call("PATCH", "/api/v1/users/me", 200, json={"default_reminder": "PT15M"})
-    assert [r["offset"] for r in (await ada.create(due_date="2026-01-06"))["reminders"]] == ["PT15M"]
-    assert (await ada.create(due_date="2026-01-06", reminders=[]))["reminders"] == []
-    assert (await ada.create())["reminders"] == []
-
-
 async def test_settings_that_change_while_a_task_is_made(ada: Any, app: Any, engine: Any, rows: Any) -> None:
     """The owner is read before the write; the write notices and reads again."""
     from sqlalchemy import event
@@ -194,3 +188,26 @@ async def test_bodies_that_are_none(ada: Any, body: bytes) -> None:
     )
     assert answer.status_code in (400, 422)
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_settings_that_another_replica_changed_count_at_once(ada: Any, rows: Any) -> None:
+    """This process remembers ada's settings from the first task; they change behind its back."""
+    await ada.create(due_date="2026-01-08")
+    await rows(
+        "UPDATE users SET timezone = 'Pacific/Auckland', day_start = '06:00', default_reminder = interval '1 hour' "
+        "WHERE id = :id RETURNING id",
+        id=ada.id,
+    )
+    task = await ada.create(due_date="2026-01-08")
+    assert task["timezone"] == "Pacific/Auckland"
+    assert [reminder["offset"] for reminder in task["reminders"]] == ["PT1H"]
+    (row,) = await rows("SELECT due_instant FROM tasks WHERE id = :id", id=UUID(task["id"]))
+    assert row["due_instant"] == datetime(2026, 1, 7, 17, tzinfo=UTC), "06:00 of 8 January in Auckland"
+
+
+async def test_what_is_wrong_by_old_settings_alone_is_taken(ada: Any, rows: Any) -> None:
+    """At 9:00 UTC the 4th of January is over in Berlin, and on Kiritimati, but not behind the date line."""
+    await ada.create()
+    await ada.call("POST", "/api/v1/tasks", 422, json={"title": "late", "due_date": "2026-01-04"})
+    await rows("UPDATE users SET timezone = 'Etc/GMT+12' WHERE id = :id RETURNING id", id=ada.id)
+    await ada.call("POST", "/api/v1/tasks", 201, json={"title": "in time", "due_date": "2026-01-04"})

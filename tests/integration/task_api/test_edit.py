@@ -229,3 +229,50 @@ async def test_metadata_stays_off_the_bus(ada: Any, rows: Any) -> None:
     task = await ada.create()
     await patch(ada, task, metadata={"secret": "x"}, title="y")
     assert set((await events(rows, task))[-1]["changes"]) == {"title"}
+
+
+@pytest.mark.parametrize(("old", "new"), [(1, True), (False, 0), ([1], [1.0]), ({"a": 1}, {"a": True})])
+async def test_metadata_that_only_python_takes_for_equal(ada: Any, old: Any, new: Any) -> None:
+    task = await ada.create(metadata={"client": old})
+    one = f"/api/v1/tasks/{task['id']}"
+    changed = (await ada.call("PATCH", one, 200, json={"metadata": {"client": new}})).json()
+    assert changed["version"] == 2
+    kept = (await ada.call("GET", one, 200)).json()["metadata"]["client"]
+    assert repr(kept) == repr(new)
+    *_, line = (await ada.call("GET", f"{one}/history", 200)).json()["items"]
+    assert set(line["changes"]) == {"metadata"}
+
+
+async def test_putting_names_every_field_and_replaces_all(ada: Any) -> None:
+    task = await ada.create(
+        "Old",
+        description="words",
+        tags=["home"],
+        due_at="2026-01-08T10:00:00Z",
+        reminders=[{"offset": "PT30M"}],
+        metadata={"a": 1},
+    )
+    whole: dict[str, Any] = {
+        "title": "New",
+        "description": None,
+        "status": "in_progress",
+        "priority": "low",
+        "tags": ["work"],
+        "due_at": None,
+        "due_date": "2026-02-01",
+        "timezone": "Europe/Berlin",
+        "metadata": {},
+        "reminders": [],
+        "recurrence": None,
+    }
+    path = f"/api/v1/tasks/{task['id']}"
+    put = (await ada.call("PUT", path, 200, json=whole)).json()
+    assert {name: put[name] for name in whole} == whole
+    assert (put["version"], put["number"], put["created_at"]) == (2, task["number"], task["created_at"])
+    assert (await ada.call("PUT", path, 200, json=whole)).json() == put, "again changes nothing"
+    for missing in whole:
+        body = {name: value for name, value in whole.items() if name != missing}
+        problem = (await ada.call("PUT", path, 422, json=body)).json()
+        assert [error["field"] for error in problem["errors"]] == [missing]
+    await ada.call("PUT", path, 412, json=whole, headers={"If-Match": '"1"'})
+    assert (await ada.call("GET", path, 200)).json() == put

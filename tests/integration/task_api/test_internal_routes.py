@@ -14,27 +14,36 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.integration.task_api.conftest import Person, Rows
-from tests.integration.task_api.deliveries import Json, Weekly, due
+from tests.integration.task_api.deliveries import (
+    FROM_NOTIFIER,
+    Json,
+    Weekly,
+    delivered,
+    due,
+    read,
+    scheduled,
+    stamp,
+)
 
 from event_contracts.series import SeriesSnapshot
 from event_contracts.tasks import TaskSnapshot
-
-SIBLING = {"dapr-api-token": "app-token", "dapr-caller-app-id": "reminders"}
+from service_kit.testing.fakes import ManualClock
 
 
 async def _ask(http: httpx.AsyncClient, path: str, expect: int = 200, **params: Any) -> Json:
-    answer = await http.get(f"/internal/v1{path}", headers=SIBLING, params=params)
+    answer = await http.get(f"/internal/v1{path}", headers=FROM_NOTIFIER, params=params)
     assert answer.status_code == expect, answer.text
     body: Json = answer.json()
     return body
 
 
 @contextmanager
-def _statements(engine: AsyncEngine) -> Iterator[list[str]]:
-    seen: list[str] = []
+def _statements(engine: AsyncEngine) -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
+    """The statements that are executed meanwhile, each with its parameters."""
+    seen: list[tuple[str, tuple[Any, ...]]] = []
 
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        seen.append(statement)
+    def note(_connection: object, _cursor: object, statement: str, given: Any, *_: object) -> None:
+        seen.append((statement, given))
 
     event.listen(engine.sync_engine, "before_cursor_execute", note)
     try:
@@ -70,17 +79,77 @@ async def test_a_task_reads_as_it_was_published(ada: Person, rows: Rows, http: h
     TaskSnapshot.model_validate(asked)
 
 
-async def test_a_task_says_what_fired_and_that_it_is_deleted(
+async def test_a_task_says_what_is_planned_what_fired_and_that_it_is_deleted(
     ada: Person, rows: Rows, http: httpx.AsyncClient
 ) -> None:
     task = await ada.create(due_at="2026-01-12T08:00:00Z", reminders=[{"offset": "PT30M"}])
     fire_at = datetime(2026, 1, 12, 7, 30, tzinfo=UTC)
+    await scheduled(task, fire_at, user_id=str(ada.id)).to(http)
+    [planned] = (await _ask(http, f"/tasks/{task['id']}"))["reminders"]
+    assert (planned["scheduled_for"], planned["fired_for"]) == ("2026-01-12T07:30:00Z", None)
     await due(task, fire_at, timedelta(), str(ada.id)).to(http)
     assert (await _ask(http, f"/tasks/{task['id']}"))["reminders"][0]["fired_for"] == "2026-01-12T07:30:00Z"
     await ada.call("DELETE", f"/api/v1/tasks/{task['id']}", 204)
     asked = await _ask(http, f"/tasks/{task['id']}")
     assert asked["deleted_at"] is not None
     assert asked["closed_by"] == "withdrawn"
+
+
+async def _ask_for(http: httpx.AsyncClient, ids: object, expect: int = 200) -> Json:
+    answer = await http.post("/internal/v1/tasks", headers=FROM_NOTIFIER, json={"ids": ids})
+    assert answer.status_code == expect, answer.text
+    body: Json = answer.json()
+    return body
+
+
+async def test_many_tasks_read_as_each_does_alone(
+    ada: Person, bob: Person, http: httpx.AsyncClient, engine: AsyncEngine
+) -> None:
+    plain = await ada.create(title="Plain")
+    reminded = await ada.create(due_at="2026-01-12T08:00:00Z", reminders=[{"offset": "PT30M"}] * 2)
+    recurring = await ada.create(due_at="2026-01-12T08:00:00Z", recurrence={"rrule": "FREQ=WEEKLY"})
+    deleted, of_bob = await ada.create(), await bob.create()
+    await ada.create(title="Not asked for")
+    await ada.call("DELETE", f"/api/v1/tasks/{deleted['id']}", 204)
+    known = [task["id"] for task in (plain, reminded, recurring, deleted, of_bob)]
+    with _statements(engine) as statements:
+        many = await _ask_for(http, [*known, str(uuid4()), plain["id"]])
+    assert len(statements) == 1
+    assert list(many) == ["items"]
+    alone = [await _ask(http, f"/tasks/{one}") for one in known]
+    assert sorted(many["items"], key=lambda one: known.index(one["task_id"])) == alone
+    assert alone[3]["deleted_at"] is not None
+
+
+async def test_as_many_tasks_as_a_page_holds_and_none(ada: Person, http: httpx.AsyncClient) -> None:
+    task = await ada.create()
+    most = [task["id"], *(str(uuid4()) for _ in range(499))]
+    assert [one["task_id"] for one in (await _ask_for(http, most))["items"]] == [task["id"]]
+    assert await _ask_for(http, []) == {"items": []}
+
+
+@pytest.mark.parametrize(
+    ("ids", "field"),
+    [
+        ([str(UUID(int=0))] * 501, "ids"),
+        (["seven"] * 501, "ids"),
+        ([str(UUID(int=0)), "seven"], "ids.1"),
+        ("seven", "ids"),
+        (None, "ids"),
+    ],
+)
+async def test_a_bad_list_of_tasks_is_a_422_that_names_it(
+    http: httpx.AsyncClient, ids: object, field: str
+) -> None:
+    problem = await _ask_for(http, ids, 422)
+    assert [error["field"] for error in problem["errors"]] == [field]
+
+
+async def test_a_body_that_asks_for_no_tasks_is_refused(http: httpx.AsyncClient) -> None:
+    for body, expect in ((b"{", (400, 422)), (b"[]", (422,)), (b"{}", (422,)), (b'{"ids":[],"x":1}', (422,))):
+        headers = {**FROM_NOTIFIER, "content-type": "application/json"}
+        answer = await http.post("/internal/v1/tasks", headers=headers, content=body)
+        assert answer.status_code in expect, (body, answer.text)
 
 
 async def test_a_series_reads_with_its_tip(ada: Person, rows: Rows, http: httpx.AsyncClient) -> None:
@@ -111,7 +180,15 @@ async def test_a_persons_contact(ada: Person, http: httpx.AsyncClient) -> None:
         "first_name": None,
         "locale": "en",
         "timezone": "Europe/Berlin",
+        "day_start": "09:00",
         "channels": ["inbox", "email"],
+        "webhooks": [],
+        "chats": [],
+        "push": [],
+        "quiet_hours": None,
+        "late_policy": "send",
+        "drop_after": None,
+        "generated": False,
     }
 
 
@@ -174,16 +251,126 @@ async def test_pages_of_series_leave_out_those_that_ended(
         SeriesSnapshot.model_validate(item)
 
 
+async def test_a_sibling_that_lost_a_while_is_told_what_changed_in_it(
+    ada: Person, rows: Rows, http: httpx.AsyncClient, clock: ManualClock
+) -> None:
+    weekly = Weekly(ada, rows, http)
+    early = [await ada.create("early"), await ada.create("changed"), await ada.create("deleted")]
+    paused, untouched = await weekly.begin(), await weekly.begin()
+    clock.advance(timedelta(hours=1))
+    since = stamp(clock.instant)
+    await ada.call("PATCH", f"/api/v1/tasks/{early[1]['id']}", 200, json={"title": "other"})
+    await ada.call("DELETE", f"/api/v1/tasks/{early[2]['id']}", 204)
+    late = await ada.create("late")
+    await ada.call("POST", f"/api/v1/tasks/{late['id']}/complete", 200)
+    await ada.call("POST", f"/api/v1/series/{paused['series_id']}/pause", 200)
+    told: list[Json] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = await _ask(http, "/snapshot", kind="tasks", since=since, cursor=cursor, limit=1)
+        told += [item for item in page["items"] if item["user_id"] == str(ada.id)]
+        cursor = page["next_cursor"]
+    found = {item["task_id"]: item for item in told}
+    assert {early[1]["id"], early[2]["id"], late["id"]} <= found.keys()
+    assert early[0]["id"] not in found
+    assert len(found) == len(told)
+    assert found[early[2]["id"]]["deleted_at"] is not None
+    series = await _ask(http, "/snapshot", kind="series", since=since)
+    ids = {item["series_id"] for item in series["items"]}
+    assert paused["series_id"] in ids
+    assert untouched["series_id"] not in ids
+
+
+async def test_what_was_announced_comes_with_its_outcomes(
+    ada: Person, rows: Rows, http: httpx.AsyncClient
+) -> None:
+    """Two reminders of one task, one of them snoozed and fired twice; only one notification was read."""
+    task = await ada.create(
+        due_at="2026-01-12T08:00:00Z", reminders=[{"offset": "PT30M"}, {"offset": "PT1H"}]
+    )
+    first = datetime(2026, 1, 12, 7, 30, tzinfo=UTC)
+    for fire_at in (first, first + timedelta(minutes=10)):
+        assert await due(task, fire_at, timedelta(seconds=2), str(ada.id)).to(http) == "SUCCESS"
+    told = delivered(task, "delivered", str(ada.id))
+    assert await told.to(http) == "SUCCESS"
+    notification = told.data["notification_id"]
+    seen = read(str(ada.id), UUID(notification))
+    assert await seen.to(http) == "SUCCESS"
+    items: list[Json] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = await _ask(http, "/snapshot", kind="announcements", cursor=cursor, limit=1)
+        items += [item for item in page["items"] if item["task_id"] == task["id"]]
+        cursor = page["next_cursor"]
+    assert [item["fire_at"] for item in items] == ["2026-01-12T07:30:00Z", "2026-01-12T07:40:00Z"]
+    assert items[0]["fired_at"] == "2026-01-12T07:30:02Z"
+    assert {item["reminder_id"] for item in items} == {task["reminders"][0]["id"]}
+    (outcome,) = items[0]["outcomes"]
+    assert (outcome["notification_id"], outcome["outcome"]) == (notification, "delivered")
+    assert outcome["read_at"] is not None
+    later = await _ask(http, "/snapshot", kind="announcements", since="2026-01-12T07:35:00Z")
+    mine = [item["fire_at"] for item in later["items"] if item["task_id"] == task["id"]]
+    assert mine == ["2026-01-12T07:40:00Z"]
+
+
+async def test_occurrences_that_were_made_are_among_what_was_announced(
+    ada: Person, rows: Rows, http: httpx.AsyncClient
+) -> None:
+    """In the order in which it happened, each at the slot at which it was made; and only when they are asked for."""
+    weekly = Weekly(ada, rows, http)
+    task = await weekly.begin()
+    await weekly.complete(task)
+    assert await (await weekly.offer(task)).to(http) == "SUCCESS"
+    made = (await ada.call("GET", f"/api/v1/tasks?series_id={task['series_id']}&status=pending", 200)).json()
+    (successor,) = made["items"]
+    told = delivered(successor, "delivered", str(ada.id), reminder_id=None, channel="inbox")
+    seen = read(str(ada.id), UUID(told.data["notification_id"]))
+    of_reminder = delivered(successor, "delivered", str(ada.id))
+    for one in (told, seen, of_reminder):
+        assert await one.to(http) == "SUCCESS"
+    fire_at = datetime(2026, 1, 12, 7, 30, tzinfo=UTC)
+    assert await due(task, fire_at, timedelta(), str(ada.id)).to(http) == "SUCCESS"
+    items: list[Json] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        params: Json = {"kind": "announcements", "occurrences": True, "cursor": cursor, "limit": 1}
+        page = await _ask(http, "/snapshot", **params)
+        items += [item for item in page["items"] if item["user_id"] == str(ada.id)]
+        cursor = page["next_cursor"]
+    occurrence, reminder = items
+    assert (occurrence["task_id"], occurrence["reminder_id"]) == (successor["id"], None)
+    assert occurrence["occurrence_key"] == "2026-01-19T09:00:00"
+    news = await _published(rows, successor["id"])
+    assert occurrence["fire_at"] == occurrence["fired_at"] == news["updated_at"]
+    (outcome,) = occurrence["outcomes"]
+    assert outcome["notification_id"] == told.data["notification_id"]
+    assert outcome["read_at"] is not None
+    assert (reminder["reminder_id"], reminder["occurrence_key"]) == (task["reminders"][0]["id"], None)
+    alone = await _ask(http, "/snapshot", kind="announcements")
+    assert [one["task_id"] for one in alone["items"] if one["user_id"] == str(ada.id)] == [task["id"]]
+
+
 async def test_an_empty_page_knows_the_epoch(http: httpx.AsyncClient) -> None:
     last = UUID(int=2**128 - 1).hex
-    for kind in ("tasks", "series"):
-        page = await _ask(http, "/snapshot", kind=kind, cursor=last)
+    for kind, cursor in (
+        ("tasks", last),
+        ("series", last),
+        ("announcements", f"9000-01-01T00:00:00+00:00~{last}"),
+    ):
+        page = await _ask(http, "/snapshot", kind=kind, cursor=cursor)
         assert (page["items"], page["next_cursor"]) == ([], None)
         assert page["epoch"] >= 1
 
 
 @pytest.mark.parametrize(
-    "params", [{"kind": "users"}, {"kind": "tasks", "limit": 501}, {"kind": "tasks", "cursor": "x"}]
+    "params",
+    [
+        {"kind": "users"},
+        {"kind": "tasks", "limit": 501},
+        {"kind": "tasks", "cursor": "x"},
+        {"kind": "announcements", "cursor": "x~y"},
+        {"kind": "tasks", "since": "yesterday"},
+    ],
 )
 async def test_a_bad_question_is_a_422(http: httpx.AsyncClient, params: dict[str, Any]) -> None:
     await _ask(http, "/snapshot", 422, **params)
@@ -200,11 +387,32 @@ async def test_each_answer_is_one_query(
         (f"/users/{ada.id}/contact", {}),
         ("/snapshot", {"kind": "tasks"}),
         ("/snapshot", {"kind": "series"}),
+        ("/snapshot", {"kind": "announcements"}),
+        ("/snapshot", {"kind": "announcements", "occurrences": True}),
+        ("/snapshot", {"kind": "tasks", "since": "2026-01-05T08:45:00Z"}),
+        ("/snapshot", {"kind": "series", "since": "2026-01-05T08:45:00Z"}),
     )
     for path, params in questions:
         with _statements(engine) as statements:
             await _ask(http, path, **params)
         assert len(statements) == 1, path
+
+
+async def test_the_planner_expects_one_task_of_one_id_and_compiles_nothing(
+    ada: Person, http: httpx.AsyncClient, engine: AsyncEngine
+) -> None:
+    """Without statistics too, as after a crash, and always of tables that hold one row."""
+    task = await ada.create(recurrence={"rrule": "FREQ=DAILY"}, due_at="2026-01-12T08:00:00Z")
+    for path in (f"/tasks/{task['id']}", f"/series/{task['series_id']}"):
+        with _statements(engine) as statements:
+            await _ask(http, path)
+        [(statement, given)] = statements
+        async with engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            [([plan],)] = await driver.fetch(f"EXPLAIN (FORMAT JSON) {statement}", *given)
+            assert await driver.fetchval("SHOW jit") == "off"
+        assert plan["Plan"]["Plan Rows"] == 1, path
 
 
 async def test_only_siblings_may_ask(ada: Person, http: httpx.AsyncClient) -> None:
@@ -229,8 +437,13 @@ async def test_only_siblings_may_ask(ada: Person, http: httpx.AsyncClient) -> No
             answer = await http.get(f"/internal/v1{path}", headers=headers)
             assert answer.status_code == 403, (path, headers)
             assert "email" not in answer.text
+    for headers in callers:
+        answer = await http.post("/internal/v1/tasks", headers=headers, json={"ids": [str(uuid4())]})
+        assert answer.status_code == 403, headers
     for sibling in ("reminders", "recurrence", "notifier"):
-        answer = await http.get("/internal/v1/epoch", headers={**SIBLING, "dapr-caller-app-id": sibling})
+        answer = await http.get(
+            "/internal/v1/epoch", headers={**FROM_NOTIFIER, "dapr-caller-app-id": sibling}
+        )
         assert answer.status_code == 200
 
 

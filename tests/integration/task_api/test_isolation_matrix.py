@@ -16,6 +16,7 @@ PUBLIC = {
     ("POST", "/api/v1/auth/login"),
     ("POST", "/api/v1/auth/refresh"),
     ("GET", "/.well-known/jwks.json"),
+    ("GET", "/api/v1/calendar.ics"),
     ("GET", "/health"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
@@ -26,9 +27,15 @@ SESSION = {
     ("PATCH", "/api/v1/users/me"),
     ("DELETE", "/api/v1/users/me"),
     ("GET", "/api/v1/users/me/export"),
+    ("POST", "/api/v1/calendar-token"),
+    ("DELETE", "/api/v1/calendar-token"),
     ("GET", "/api/v1/api-keys"),
     ("POST", "/api/v1/api-keys"),
     ("DELETE", "/api/v1/api-keys/{key_id}"),
+    ("GET", "/api/v1/users/me/notification-preferences"),
+    ("PUT", "/api/v1/users/me/notification-preferences"),
+    ("POST", "/api/v1/push-subscriptions"),
+    ("DELETE", "/api/v1/push-subscriptions/{subscription_id}"),
 }
 ADMIN = {
     ("GET", "/api/v1/admin/users"),
@@ -46,6 +53,7 @@ READ = {
     ("GET", "/api/v1/tags"),
     ("GET", "/api/v1/stats"),
     ("GET", "/api/v1/series/{series_id}"),
+    ("GET", "/api/v1/series/{series_id}/history"),
 }
 WRITE = {
     ("POST", "/api/v1/tasks"),
@@ -65,6 +73,7 @@ WRITE = {
     ("POST", "/api/v1/tasks/bulk/update"),
     ("POST", "/api/v1/tasks/bulk/delete"),
     ("PATCH", "/api/v1/tags/{tag}"),
+    ("POST", "/api/v1/import"),
     ("POST", "/api/v1/undo/{token}"),
     ("PATCH", "/api/v1/series/{series_id}"),
     ("DELETE", "/api/v1/series/{series_id}"),

@@ -30,6 +30,11 @@ _SHAPE = {
     "indexes": """
         SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'
     """,
+    "functions": r"""
+        SELECT proname, pg_get_function_identity_arguments(oid), regexp_replace(prosrc, '\s+', ' ', 'g') FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace
+            AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')
+    """,
     "options": """
         SELECT relname, reloptions FROM pg_class WHERE relnamespace = 'public'::regnamespace AND reloptions IS NOT NULL
     """,
@@ -132,7 +137,7 @@ async def test_the_command_says_one_line(
             r"^The database cannot be migrated: .*Check DATABASE_URL",
         ),
         ("mysql://x/y", ["migrate"], r"^DATABASE_URL is not valid: it must start with postgresql://"),
-        ("", ["sing"], r"^usage: python -m task_api \[migrate\]$"),
+        ("", ["sing"], r"^usage: python -m task_api \[migrate \| grant-admin EMAIL \| renew-encryption\]$"),
     ],
 )
 async def test_the_command_says_what_is_wrong(

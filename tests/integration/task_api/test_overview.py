@@ -80,3 +80,16 @@ async def test_a_task_as_it_was(ada: Any, bob: Any, clock: Any) -> None:
     await ada.call("GET", one, 404, params={"as_of": "2026-01-05T09:06:30Z"})
     await bob.call("GET", one, 404, params={"as_of": "2026-01-05T09:01:30Z"})
     await ada.call("GET", one, 422, params={"as_of": "yesterday"})
+
+
+async def test_a_past_state_where_a_clock_was_behind(ada: Any, clock: Any) -> None:
+    """Another replica's clock stamps the third version before the second one."""
+    task = await ada.create("one")
+    path = f"/api/v1/tasks/{task['id']}"
+    for seconds, title in ((10, "two"), (-5, "three")):
+        clock.advance(timedelta(seconds=seconds))
+        await ada.call("PATCH", path, 200, json={"title": title})
+    for second, state in ((7, ("one", 1)), (10, ("three", 3))):
+        then = {"as_of": f"2026-01-05T09:00:{second:02}Z"}
+        shown = (await ada.call("GET", path, 200, params=then)).json()
+        assert (shown["title"], shown["version"]) == state

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
+import jwt
 import orjson
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 from tests.integration.task_api.conftest import PASSWORD, Person
 
+from service_kit.auth import FAMILY_CLAIM
 from service_kit.clock import SystemClock
+from service_kit.revocations import family_key
 from task_api.adapters.argon2_passwords import Argon2Passwords
+from task_api.adapters.postgres import erasures
 from task_api.adapters.postgres.accounts import PostgresAccounts
 from task_api.adapters.postgres.erasures import PostgresErasing, PostgresErasures
 from task_api.adapters.redis_sessions import RedisRevokedSessions
@@ -35,10 +40,16 @@ async def fill(person: Person) -> dict[str, Any]:
     await person.call(
         "PATCH", f"{TASKS}/{task['id']}", 200, json={"description": f"more private words {person.id}"}
     )
+    await person.call("POST", f"/api/v1/series/{task['series_id']}/pause", 200)
     gone = await person.create(f"Deleted words {person.id}")
     await person.call("DELETE", f"{TASKS}/{gone['id']}", 204)
     await person.call("POST", TASKS, 201, json={"title": "kept"}, headers={"Idempotency-Key": "k"})
     await person.call("POST", "/api/v1/api-keys", 201, json={"name": "script", "scopes": ["tasks:read"]})
+    browser = {
+        "endpoint": f"https://push.example.org/{person.id}",
+        "keys": {"p256dh": "B" * 87, "auth": "A" * 22},
+    }
+    await person.call("POST", "/api/v1/push-subscriptions", 201, json=browser)
     return task
 
 
@@ -61,10 +72,38 @@ async def test_the_document_holds_everything_but_secrets(ada: Any, bob: Any) -> 
     assert [one["title"].split()[0] for one in document["tasks"]] == ["Private", "Deleted", "kept"]
     assert document["reminders"][0]["task_id"] == task["id"]
     assert [line["version"] for line in document["history"] if line["task_id"] == task["id"]] == [1, 2]
+    began, paused = document["series_history"]
+    assert (began["version"], began["changes"], began["actor"]["id"]) == (1, {}, str(ada.id))
+    assert (paused["version"], list(paused["changes"])) == (2, ["paused_at"])
     assert {len(document[name]) for name in ("series", "api_keys", "sessions")} == {1}
     assert document["notification_reads"] == []
-    for secret in ("Bob's words", "argon2", "password_hash", "tsk_", '"hash"'):
+    for secret in ("p256dh", "sealed", "Bob's words", "argon2", "password_hash", "tsk_", '"hash"'):
         assert secret not in answer.text
+    (channel,) = document["notification_channels"]
+    assert channel["address"] == f"https://push.example.org/{ada.id}"
+    assert len(document["notification_preferences"]) == 1
+
+
+def texts(value: Any) -> list[str]:
+    """Every text in a document, however deep."""
+    if isinstance(value, dict):
+        return [text for one in value.values() for text in texts(one)]
+    if isinstance(value, list):
+        return [text for one in value for text in texts(one)]
+    return [value] if isinstance(value, str) else []
+
+
+async def test_every_instant_is_written_with_z_and_every_duration_as_the_api_has_it(ada: Any) -> None:
+    task = await fill(ada)
+    await ada.call("POST", f"{TASKS}/{task['id']}/reminders", 201, json={"at": "2026-01-07T08:00:00+01:00"})
+    await ada.call("POST", f"{TASKS}/{task['id']}/complete", 200)
+    document = (await ada.call("GET", f"{ME}/export", 200)).json()
+    written = texts(document)
+    assert not [text for text in written if text.endswith("+00:00")]
+    assert "2026-01-07T07:00:00Z" in written
+    instants = [text for text in written if "T" in text and text.endswith("Z") and text[:2] == "20"]
+    assert len(instants) > 20
+    assert document["reminders"][0]["offset"] == "PT1H"
 
 
 async def test_an_export_of_nothing_is_a_document_too(ada: Any) -> None:
@@ -126,6 +165,46 @@ async def test_an_erased_person_is_nowhere(
     lines = await rows("SELECT address, detail FROM audit_log WHERE user_id = :id", id=ada.id)
     assert all(line == {"address": None, "detail": {}} for line in lines)
     await bob.call("GET", f"{TASKS}/{kept['id']}", 200)
+
+
+async def test_instances_deleted_long_ago_are_told_of_too(ada: Any, erase: EraseAccount, rows: Any) -> None:
+    """Recurrence keeps a paused series for as long as it hears of no erased instance."""
+    task = await ada.create("Mine", due_at="2027-03-01T09:00:00Z", recurrence={"rrule": "FREQ=WEEKLY"})
+    await ada.call("POST", f"{TASKS}/{task['id']}/complete", 200)
+    await ada.call("POST", f"/api/v1/series/{task['series_id']}/pause", 200)
+    await ada.call("DELETE", f"{TASKS}/{task['id']}", 204)
+    await rows("DELETE FROM outbox")
+    await ada.call("DELETE", ME, 202, json={"password": PASSWORD})
+    await erase.work()
+    (told,) = await rows("SELECT topic, event FROM outbox WHERE key = :task", task=task["id"])
+    data = orjson.loads(told["event"])["data"]
+    assert (told["topic"], data["closed_by"], data["version"]) == ("task-deleted", "erased", 4)
+
+
+async def test_an_erasure_that_cannot_be_noted_is_not_asked_for(
+    ada: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_: Any) -> Any:
+        raise ConnectionError("killed before its commit")
+
+    monkeypatch.setattr(erasures, "append_line", lost)
+    await ada.call("DELETE", ME, 503, json={"password": PASSWORD})
+    await ada.call("GET", ME, 200)
+    assert await rows("SELECT id FROM users WHERE id = :id AND disabled_at IS NULL", id=ada.id)
+
+
+async def test_the_tokens_of_the_erased_stay_worthless_when_redis_forgets_them(
+    ada: Any, erase: EraseAccount, redis_url: str
+) -> None:
+    """Redis is away while the account goes, comes back empty, and is filled from what PostgreSQL kept."""
+    await ada.call("DELETE", ME, 202, json={"password": PASSWORD})
+    await erase.work()
+    claims = jwt.decode(ada.tokens["access_token"], options={"verify_signature": False})
+    family = UUID(claims[FAMILY_CLAIM])
+    async with Redis.from_url(redis_url, decode_responses=True) as redis:
+        await redis.delete(family_key(family))
+        await erase.revoked.refill()  # type: ignore[attr-defined]
+        assert await redis.exists(family_key(family))
 
 
 async def test_one_that_dies_half_way_is_gone_on_with(

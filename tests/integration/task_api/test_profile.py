@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import text
+from tests.integration.task_api.deliveries import until_waiting
 
 
 async def change(person: Any, expect: int = 200, **fields: Any) -> dict[str, Any]:
@@ -86,3 +89,58 @@ async def test_tasks_made_meanwhile_are_of_one_mind_with_the_profile(
     for task in (*made[:8], *made[9:]):
         told = await newest(rows, task["id"])
         assert fields.items() <= told.items()
+
+
+async def test_a_task_that_gets_its_date_while_the_day_starts_elsewhere(
+    ada: Any, engine: Any, rows: Any
+) -> None:
+    """The edit has read the old start of the day and is held back before it is written; then the profile changes."""
+    task = await ada.create(due_at="2026-01-07T10:00:00Z")
+    async with engine.begin() as holder:
+        await holder.execute(text("LOCK TABLE task_history IN SHARE MODE"))
+        edit = {"due_date": "2026-01-07"}
+        editing = asyncio.create_task(ada.call("PATCH", f"/api/v1/tasks/{task['id']}", 200, json=edit))
+        await until_waiting(rows, 1)
+        changing = asyncio.create_task(change(ada, day_start="07:00:00"))
+        await until_waiting(rows, 2)
+    await asyncio.gather(editing, changing)
+    told = await newest(rows, task["id"])
+    assert (told["due_date"], told["day_start"]) == ("2026-01-07", "07:00")
+
+
+@pytest.mark.parametrize("way", ["status", "undo", "restore"])
+async def test_a_task_that_is_opened_while_the_day_starts_elsewhere(
+    ada: Any, engine: Any, rows: Any, way: str
+) -> None:
+    task = await ada.create(due_date="2026-01-07")
+    path = f"/api/v1/tasks/{task['id']}"
+    if way == "restore":
+        await ada.call("DELETE", path)
+        opening = ada.call("POST", f"{path}/restore", 200)
+    else:
+        closed = await ada.call("POST", f"{path}/complete", 200)
+        opening = {
+            "status": partial(ada.call, "PATCH", path, 200, json={"status": "pending"}),
+            "undo": partial(ada.call, "POST", f"/api/v1/undo/{closed.headers['x-undo-token']}", 200),
+        }[way]()
+    async with engine.begin() as holder:
+        await holder.execute(text("LOCK TABLE task_history IN SHARE MODE"))
+        waiting = asyncio.create_task(opening)
+        await until_waiting(rows, 1)
+        changing = asyncio.create_task(change(ada, day_start="07:00:00"))
+        await until_waiting(rows, 2)
+    await asyncio.gather(waiting, changing)
+    told = await newest(rows, task["id"])
+    assert (told["closed_by"], told["deleted_at"], told["day_start"]) == (None, None, "07:00")
+
+
+async def test_what_it_waited_for_came_before_it(ada: Any, engine: Any, rows: Any, clock: Any) -> None:
+    """History tells in the order of its versions: the time of a change is that at which it holds its locks."""
+    task = await ada.create(due_date="2026-01-07")
+    async with engine.begin() as holder:
+        await holder.execute(text("SELECT FROM tasks WHERE id = :id FOR UPDATE"), {"id": task["id"]})
+        changing = asyncio.create_task(change(ada, day_start="07:00:00"))
+        await until_waiting(rows, 1)
+        clock.advance(timedelta(minutes=1))
+    await changing
+    assert (await newest(rows, task["id"]))["updated_at"] == "2026-01-05T09:01:00Z"

@@ -17,7 +17,7 @@ from tests.unit.task_api.relay_parts import TOPICS, ScriptedBroker, Seconds, Sta
 from task_api.adapters.postgres.database import connect
 from task_api.adapters.postgres.outbox import PostgresOutbox, relay_engine
 from task_api.adapters.postgres.tables import outbox
-from task_api.application.relay_outbox import MAX_EVENTS, OutboxRelay
+from task_api.application.relay_outbox import MAX_BYTES, MAX_EVENTS, OutboxRelay
 from task_api.domain.errors import StorageUnavailable
 from task_api.migrations.runner import migrate
 from task_api.settings import asyncpg_url
@@ -56,7 +56,7 @@ class PostgresTable:
             await engine.dispose()
 
     async def add(
-        self, topic: str = TOPICS[0], count: int = 1, size: int = 100, attempts: int = 0
+        self, topic: str = TOPICS[0], count: int = 1, size: int = 100, attempts: int = 0, key: str = ""
     ) -> list[UUID]:
         ids = [uuid4() for _ in range(count)]
         waits = datetime.now(UTC) if attempts else None
@@ -64,7 +64,7 @@ class PostgresTable:
             {
                 "id": row_id,
                 "topic": topic,
-                "key": f"key-{row_id}",
+                "key": key or f"key-{row_id}",
                 "event": b"x" * size,
                 "attempts": attempts,
                 "next_attempt_at": waits,
@@ -119,6 +119,14 @@ async def test_rows_come_topic_by_topic_oldest_first(table: PostgresTable) -> No
     async with table.outbox.take(TOPICS, 3, 5) as held:
         assert [row.id for row in held.rows if row.topic == TOPICS[0]] == first[:3]
         assert [row.id for row in held.rows if row.topic == TOPICS[1]] == second
+
+
+async def test_great_events_are_read_as_far_as_a_request_holds_them(table: PostgresTable) -> None:
+    great = await table.add(count=3, size=MAX_BYTES + 1)
+    small = await table.add(TOPICS[1], count=20, size=MAX_BYTES // 4)
+    async with table.outbox.take(TOPICS, MAX_EVENTS, 0) as held:
+        assert [row.id for row in held.rows if row.topic == TOPICS[0]] == great[:2]
+        assert [row.id for row in held.rows if row.topic == TOPICS[1]] == small[:4]
 
 
 async def test_a_wait_lasts_as_long_as_it_was_said(table: PostgresTable) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,19 +16,14 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from service_kit.sidecar import Sidecar
+from service_kit.sidecar import Answer
+from service_kit.testing.fakes import AnsweringSidecar
+from stack.ports import free_ports
 from task_api.__main__ import main
 from task_api.adapters.postgres.database import connect
 from task_api.app import build
 
 PASSWORD = "correct horse battery"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def environment_of(settings: Any) -> dict[str, str]:
@@ -38,16 +32,21 @@ def environment_of(settings: Any) -> dict[str, str]:
         "DATABASE_URL": settings.database_url.get_secret_value(),
         "REDIS_URL": settings.redis_url.get_secret_value(),
         "JWT_PRIVATE_KEYS": settings.jwt_private_keys.get_secret_value().replace("\n", "\\n"),
+        "ENCRYPTION_KEYS": settings.encryption_keys.get_secret_value(),
+        "RATE_LIMITS_ENABLED": str(settings.rate_limits_enabled),
         "APP_API_TOKEN": "app-token",
         "DAPR_API_TOKEN": "dapr-token",
     }
 
 
 @asynccontextmanager
-async def served(settings: Any) -> AsyncIterator[tuple[httpx.AsyncClient, asyncio.subprocess.Process]]:
-    """The service on a port of its own, once it answers."""
-    port = free_port()
-    environment = environment_of(settings) | {"APP_PORT": str(port), "DAPR_HTTP_PORT": str(free_port())}
+async def served(
+    settings: Any, **more: str
+) -> AsyncIterator[tuple[httpx.AsyncClient, asyncio.subprocess.Process]]:
+    """The service on a port of its own, once it answers; `more` are further variables of its environment."""
+    port = free_ports(1)[0]
+    ports = {"APP_PORT": str(port), "DAPR_HTTP_PORT": str(free_ports(1)[0])}
+    environment = environment_of(settings) | ports | more
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -117,10 +116,10 @@ def test_a_bad_start_is_one_sentence(settings: Any, missing: str, monkeypatch: p
 
 async def test_without_a_database_nothing_is_promised(settings: Any) -> None:
     away = settings.model_copy(
-        update={"database_url": SecretStr(f"postgresql+asyncpg://u@127.0.0.1:{free_port()}/none")}
+        update={"database_url": SecretStr(f"postgresql+asyncpg://u@127.0.0.1:{free_ports(1)[0]}/none")}
     )
     engine = connect(away.database_url.get_secret_value(), pool_size=2)
-    sidecar = Sidecar(away, transport=httpx.MockTransport(lambda _: httpx.Response(503)))
+    sidecar = AnsweringSidecar(away, lambda _: Answer(503))
     app = build(away, engine=engine, sidecar=sidecar)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
@@ -137,7 +136,7 @@ async def test_without_a_database_nothing_is_promised(settings: Any) -> None:
 async def test_a_lock_is_not_waited_for_for_ever(settings: Any, ada: Any, engine: Any, redis: Any) -> None:
     task = await ada.create()
     impatient = connect(settings.database_url.get_secret_value(), pool_size=2, lock_timeout="50ms")
-    sidecar = Sidecar(settings, transport=httpx.MockTransport(lambda _: httpx.Response(503)))
+    sidecar = AnsweringSidecar(settings, lambda _: Answer(503))
     transport = httpx.ASGITransport(app=build(settings, engine=impatient, redis=redis, sidecar=sidecar))
     async with httpx.AsyncClient(
         transport=transport, base_url="http://task-api", headers=ada.headers

@@ -59,6 +59,40 @@ async def test_an_instance_of_a_series_leaves_its_emptied_row(
     assert (await ada.call("GET", f"{TASKS}/{second['id']}", 200)).json()["title"] == "Secret title"
 
 
+async def test_an_emptied_successor_that_is_revived_is_a_task_like_any_other(
+    ada: Any, housekeeping: Housekeeping, clock: Any, follow: Any
+) -> None:
+    first = await ada.create("Pay the rent", due_date="2026-01-06", recurrence={"rrule": "FREQ=DAILY"})
+    complete = f"{TASKS}/{first['id']}/complete"
+    await ada.call("POST", complete, 200)
+    withdrawn = await follow(first)
+    await ada.call("POST", complete, 200, json={"completed": False})
+    clock.advance(timedelta(days=91))
+    await housekeeping.sweep()
+    await ada.call("POST", complete, 200)
+    revived = await follow(first)
+    assert (revived["id"], revived["title"]) == (withdrawn["id"], "Pay the rent")
+    await ada.call("POST", f"{TASKS}/{revived['id']}/complete", 200)
+
+
+async def test_what_a_resting_series_goes_on_from_is_not_emptied(
+    ada: Any, housekeeping: Housekeeping, clock: Any, follow: Any, rows: Any
+) -> None:
+    first = await ada.create("Mow the lawn", due_date="2026-01-06", recurrence={"rrule": "FREQ=DAILY"})
+    series = f"/api/v1/series/{first['series_id']}"
+    await ada.call("POST", f"{series}/pause", 200)
+    await ada.call("DELETE", f"{TASKS}/{first['id']}", 204)
+    clock.advance(timedelta(days=91))
+    await housekeeping.sweep()
+    await ada.call("POST", f"{series}/resume", 200)
+    await housekeeping.sweep()
+    assert (await follow(first))["title"] == "Mow the lawn"
+    # Now it has a successor, and has had its time.
+    await housekeeping.sweep()
+    (row,) = await rows("SELECT title FROM tasks WHERE id = :id", id=first["id"])
+    assert row["title"] == "(purged)"
+
+
 async def test_kept_answers_go_after_a_day(
     ada: Any, housekeeping: Housekeeping, clock: Any, rows: Any
 ) -> None:

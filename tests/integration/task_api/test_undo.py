@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -93,6 +94,67 @@ async def test_a_later_change_of_the_same_field_is_not_lost(ada: Any) -> None:
     await undo(ada, changed, 409)
     now = await read(ada, task)
     assert (now["title"], now["priority"]) == ("Third", "high")
+
+
+async def test_what_a_later_change_stands_on_is_not_taken_away(ada: Any) -> None:
+    task = await ada.create()
+    due = await ada.call("PATCH", path(task), 200, json={"due_at": "2026-01-08T10:00:00Z"})
+    await ada.call("POST", f"{path(task)}/reminders", json={"offset": "PT30M"})
+    await undo(ada, due, 409)
+    await ada.call("PATCH", path(task), 200, json={"title": "Can be edited as before"})
+
+
+async def test_a_due_does_not_come_back_beside_another(ada: Any) -> None:
+    task = await ada.create(due_at="2026-01-08T10:00:00Z")
+    cleared = await ada.call("PATCH", path(task), 200, json={"due_at": None})
+    await ada.call("PATCH", path(task), 200, json={"due_date": "2026-01-09"})
+    await undo(ada, cleared, 409)
+
+
+async def test_what_was_completed_and_archived_stays_completed(ada: Any, clock: Any, rows: Any) -> None:
+    task = await ada.create()
+    await ada.call("POST", f"{path(task)}/complete", 200)
+    done = await read(ada, task)
+    clock.advance(timedelta(hours=1))
+    archived = await ada.call("PATCH", path(task), 200, json={"status": "archived"})
+    back = await undo(ada, archived)
+    assert same(await read(ada, task), done)
+    await undo(ada, back)
+    reopened = await ada.call("PATCH", path(task), 200, json={"status": "pending"})
+    await undo(ada, reopened)
+    (row,) = await rows("SELECT status, closed_by FROM tasks WHERE id = :id", id=task["id"])
+    assert row == {"status": "archived", "closed_by": "completed"}
+
+
+@pytest.mark.parametrize("answer", [{"minutes": 120}, None], ids=["snoozed", "heard"])
+async def test_a_due_that_moves_back_brings_the_answered_reminders(
+    ada: Any, clock: Any, answer: dict[str, int] | None
+) -> None:
+    task = await ada.create(due_at="2026-01-05T09:30:00Z", reminders=[{"offset": "PT15M"}])
+    clock.advance(timedelta(minutes=20))
+    reminder = f"{path(task)}/reminders/{task['reminders'][0]['id']}"
+    route = "ack" if answer is None else "snooze"
+    answered = (await ada.call("POST", f"{reminder}/{route}", 200, json=answer)).json()
+    moved = await ada.call("PATCH", path(task), 200, json={"due_at": "2026-01-09T10:00:00Z"})
+    assert moved.json()["reminders"] == task["reminders"]
+    back = await undo(ada, moved)
+    assert (await read(ada, task))["reminders"] == answered["reminders"]
+    await undo(ada, back)
+    assert (await read(ada, task))["reminders"] == task["reminders"]
+
+
+async def test_a_task_that_is_open_again_does_not_remind_of_what_is_past(
+    ada: Any, clock: Any, rows: Any
+) -> None:
+    """Its reminders count as set when it was opened, also where the completion came with a change of them."""
+    task = await ada.create(due_at="2026-01-05T10:00:00Z", reminders=[{"offset": "PT0S"}])
+    reminder = {**task["reminders"][0], "channels": ["email"]}
+    body = {"status": "completed", "reminders": [reminder]}
+    closed = await ada.call("PATCH", path(task), 200, json=body)
+    clock.advance(timedelta(hours=2))
+    await undo(ada, closed)
+    (row,) = await rows("SELECT set_at FROM task_reminders WHERE task_id = :id", id=task["id"])
+    assert row["set_at"] == clock.instant
 
 
 async def test_a_new_task_is_taken_back_and_brought_again(ada: Any) -> None:

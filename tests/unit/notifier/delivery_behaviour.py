@@ -10,11 +10,22 @@ from datetime import timedelta
 from itertools import count
 
 import pytest
-from tests.unit.notifier.samples import START, USER, completed, deleted, later, reminder, reopened, snapshot
+from tests.unit.notifier.samples import (
+    START,
+    USER,
+    completed,
+    contact,
+    deleted,
+    later,
+    quiet_around,
+    reminder,
+    reopened,
+    snapshot,
+)
 from tests.unit.notifier.world import LEASE, CrashError, Gate, World
 
 from event_contracts.tasks import TaskSnapshot
-from event_contracts.values import Channel
+from event_contracts.values import Channel, LatePolicy
 from notifier.application.errors import ChannelRefused, ChannelUnavailable
 from service_kit.sidecar import SidecarUnavailable
 
@@ -40,7 +51,7 @@ class DeliveryBehaviour:
         task = world.commit(snapshot())
         replica = world.replica()
         await replica.hear_due(task)
-        assert await replica.work() == 2
+        assert await replica.work(Channel.EMAIL, Channel.INBOX) == 2
 
         (entry,) = await world.entries(USER)
         assert (entry.task_id, entry.title) == (task.task_id, task.title)
@@ -50,7 +61,8 @@ class DeliveryBehaviour:
             (told,) = world.told(channel)
             assert (told["outcome"], told["attempt"], told["reason"]) == ("delivered", 1, None)
             assert told["latency_ms"] >= 1_000
-        assert await world.replica().work() == 0
+        await world.settle()
+        assert len(world.sidecar.events("notification-delivered")) == 2, "nothing is said of ways nobody has"
 
     async def test_the_news_twice_is_one_notification(self, world: World) -> None:
         task = world.commit(snapshot())
@@ -183,6 +195,115 @@ class DeliveryBehaviour:
         await world.replica().hear_due(task)
         await world.settle()
         assert [data["reason"] for data in world.told(Channel.INBOX)] == ["reminder moved"]
+
+    async def test_a_reopened_task_is_told_of_after_all(self, world: World) -> None:
+        """Cancelled on both channels, then reopened: once each, whoever hears the news how often."""
+        task = world.commit(snapshot())
+        done = world.commit(completed(task))
+        await world.replica().hear_due(task)
+        await world.replica().hear_task(done)
+        await world.settle()
+        assert (await world.entries(USER), world.mailer.sent) == ([], [])
+        again = world.commit(reopened(done))
+        for _ in range(3):
+            await world.replica().hear_task(again)
+        await world.settle()
+        await world.replica().hear_task(again)
+        await world.settle()
+        assert (len(await world.entries(USER)), len(world.mailer.sent)) == (1, 1)
+        for channel in (Channel.EMAIL, Channel.INBOX):
+            assert [data["outcome"] for data in world.told(channel)] == ["cancelled", "delivered"]
+
+    async def test_a_reminder_that_was_moved_and_moved_back_is_told_of_after_all(self, world: World) -> None:
+        """It fired before the news that it was moved came to where it fires, and the move was undone later."""
+        task = world.commit(snapshot())
+        elsewhere = task.reminders[0].model_copy(update={"at": START + timedelta(hours=3)})
+        moved = world.commit(later(task, reminders=(elsewhere,)))
+        await world.replica().hear_due(task)
+        await world.replica().hear_task(moved)
+        await world.settle()
+        await world.replica().hear_task(moved)
+        await world.settle()
+        assert (await world.entries(USER), world.mailer.sent) == ([], [])
+        back = world.commit(later(moved, reminders=task.reminders))
+        for _ in range(2):
+            await world.replica().hear_task(back)
+            await world.replica().hear_due(task)
+        await world.settle()
+        assert (len(await world.entries(USER)), len(world.mailer.sent)) == (1, 1)
+        for channel in (Channel.EMAIL, Channel.INBOX):
+            assert [data["outcome"] for data in world.told(channel)] == ["cancelled", "delivered"]
+
+    async def test_a_reminder_moved_back_between_the_question_and_the_last_word(self, world: World) -> None:
+        task = world.commit(snapshot())
+        elsewhere = task.reminders[0].model_copy(update={"at": START + timedelta(hours=3)})
+        moved = world.commit(later(task, reminders=(elsewhere,)))
+
+        async def move_back(step: str) -> None:
+            if step == "before deliveries.record":
+                back = later(moved, reminders=task.reminders)
+                await world.replica().hear_task(world.commit(back))
+
+        replica = world.replica(move_back)
+        await replica.hear_due(task)
+        await replica.work(Channel.EMAIL)
+        await world.settle()
+        assert len(world.mailer.sent) == 1
+
+    async def test_what_was_moved_while_the_task_was_closed_stays_cancelled(self, world: World) -> None:
+        task = world.commit(snapshot())
+        done = world.commit(completed(task))
+        await world.replica().hear_due(task)
+        await world.settle()
+        first = task.reminders[0]
+        moved = first.model_copy(update={"at": START + timedelta(days=3)})
+        again = world.commit(later(reopened(done), reminders=(moved,)))
+        await world.replica().hear_task(again)
+        await world.settle()
+        assert (await world.entries(USER), world.mailer.sent) == ([], [])
+
+    async def test_a_task_reopened_between_the_question_and_the_last_word(self, world: World) -> None:
+        """The news that it is open is heard before the cancellation is written down: it is asked once more."""
+        task = world.commit(snapshot())
+        done = world.commit(completed(task))
+
+        async def reopen(step: str) -> None:
+            if step == "before deliveries.record":
+                await world.replica().hear_task(world.commit(reopened(done)))
+
+        replica = world.replica(reopen)
+        await replica.hear_due(task)
+        await replica.work(Channel.EMAIL)
+        await world.settle()
+        assert len(world.mailer.sent) == 1
+
+    async def test_quiet_hours_hold_back_mail_but_not_the_inbox(self, world: World) -> None:
+        """Quiet for two more hours: the mail goes out after them, in its first try."""
+        now = await world.clock.now()
+        hours = quiet_around(now, left=timedelta(hours=2))
+        world.reach(contact(quiet_hours=hours, timezone="UTC"))
+        task = world.commit(snapshot(due_at=START + timedelta(hours=9)))
+        await world.replica().hear_due(task)
+        await world.replica().work()
+        assert (len(await world.entries(USER)), world.mailer.sent) == (1, [])
+        await world.advance(timedelta(hours=1, minutes=58))
+        await world.replica().work()
+        assert world.mailer.sent == []
+        await world.advance(timedelta(minutes=3))
+        await world.replica().work()
+        assert len(world.mailer.sent) == 1
+        (told,) = world.told(Channel.EMAIL)
+        assert (told["outcome"], told["attempt"]) == ("delivered", 1)
+
+    async def test_what_is_later_than_wanted_is_dropped_but_for_the_inbox(self, world: World) -> None:
+        world.reach(contact(late_policy=LatePolicy.DROP_AFTER, drop_after=timedelta(hours=1)))
+        task = world.commit(snapshot(due_at=START + timedelta(hours=9)))
+        await world.replica().hear_due(task)
+        await world.advance(timedelta(hours=2))
+        await world.replica().work()
+        assert (len(await world.entries(USER)), world.mailer.sent) == (1, [])
+        (told,) = world.told(Channel.EMAIL)
+        assert (told["outcome"], told["reason"]) == ("cancelled", "later than wanted")
 
     async def test_a_channel_nobody_wants_is_not_used(self, world: World) -> None:
         task = world.commit(snapshot(reminders=(reminder(channels=(Channel.INBOX,)),)))

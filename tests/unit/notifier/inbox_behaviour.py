@@ -9,9 +9,11 @@ from tests.unit.notifier.samples import START, USER, message, notification, snap
 from tests.unit.notifier.world import LEASE, LIMIT, World
 
 from event_contracts.notifications import DeliveryOutcome
+from event_contracts.origin import Origin
 from event_contracts.values import Channel
 from notifier.domain.inbox import Page
-from notifier.domain.notifications import Progress, Verdict
+from notifier.domain.notifications import Attempt, Progress, Verdict
+from service_kit.telemetry import bind_correlation_id, current_traceparent, span
 
 OTHER = UUID("0197a1c0-0000-7000-8000-000000000002")
 
@@ -51,6 +53,23 @@ class InboxBehaviour:
         await world.inbox.mark_read(USER, told.notification_id, START)
         await world.inbox.add(told, START)
         assert (await _page(world)).unread == 0, "a copy is not unread again"
+
+    async def test_what_was_lost_comes_back_as_it_was_and_once(self, world: World) -> None:
+        unread, read, there = (message() for _ in range(3))
+        await world.inbox.add(there, START)
+        assert not await world.inbox.restore(there, START, START)
+        for expected in (True, False):
+            assert await world.inbox.restore(unread, START - timedelta(days=2), None) is expected
+            assert await world.inbox.restore(read, START - timedelta(days=1), START) is expected
+        page = await _page(world)
+        assert [(entry.notification_id, entry.created_at, entry.read_at) for entry in page.entries] == [
+            (read.notification_id, START - timedelta(days=1), START),
+            (unread.notification_id, START - timedelta(days=2), None),
+            (there.notification_id, START, None),
+        ]
+        assert page.unread == 2
+        await world.inbox.erase(USER)
+        assert not await world.inbox.restore(message(), START, None)
 
     async def test_pages_are_newest_first_without_gap_or_double(self, world: World) -> None:
         told = [message() for _ in range(7)]
@@ -93,6 +112,7 @@ class InboxBehaviour:
         await world.inbox.add(told, START)
         assert await world.inbox.mark_read(USER, told.notification_id, START)
         assert await world.inbox.mark_read(USER, told.notification_id, START + timedelta(hours=1))
+        assert told.task_id is not None
         assert await world.inbox.clear(USER, told.task_id, START + timedelta(hours=2)) == 0
         (entry,) = (await _page(world)).entries
         assert (entry.read_at, entry.cleared) == (START, False)
@@ -171,8 +191,30 @@ class IndexBehaviour:
         assert claimed.delivery.notification == news
         assert (claimed.delivery.channel, claimed.delivery.progress) == (Channel.EMAIL, Progress())
         assert claimed.delivery.verdict is None
+        assert not await world.deliveries.finish(claimed), "there is no last word yet"
+        await world.deliveries.record(claimed, Verdict(DeliveryOutcome.DELIVERED, 1, START))
         assert await world.deliveries.finish(claimed)
         assert not await world.deliveries.enqueue(news, Channel.EMAIL), "not after its end either"
+
+    async def test_what_had_it_queued_is_known_to_the_end(self, world: World) -> None:
+        news = notification(snapshot())
+        with bind_correlation_id("request-1"), span("reminder-due process"):
+            origin = Origin(current_traceparent(), "request-1")
+            await world.deliveries.enqueue(news, Channel.EMAIL)
+        with bind_correlation_id("request-2"), span("a copy of the news"):
+            await world.deliveries.enqueue(news, Channel.EMAIL)
+        (claimed,) = await world.deliveries.claim(Channel.EMAIL, 5)
+        assert claimed.delivery.origin == origin
+        until = await world.clock.now() + timedelta(hours=1)
+        await world.deliveries.put_off(claimed, Progress(attempts=1), until)
+        await world.advance(timedelta(hours=1))
+        (again,) = await world.deliveries.claim(Channel.EMAIL, 5)
+        assert (again.delivery.origin, again.delivery.progress.attempts) == (origin, 1)
+
+    async def test_what_is_put_back_after_a_loss_has_no_origin(self, world: World) -> None:
+        await world.deliveries.enqueue(notification(snapshot()), Channel.EMAIL)
+        (claimed,) = await world.deliveries.claim(Channel.EMAIL, 5)
+        assert claimed.delivery.origin == Origin()
 
     async def test_a_claim_is_ones_own_until_the_lease_ends(self, world: World) -> None:
         await world.deliveries.enqueue(notification(snapshot()), Channel.INBOX)
@@ -215,6 +257,50 @@ class IndexBehaviour:
         await world.advance(timedelta(minutes=1, seconds=1))
         (again,) = await world.deliveries.claim(Channel.EMAIL, 1)
         assert again.delivery.progress == progress
+
+    async def test_every_try_is_kept_and_the_last_word_once(self, world: World) -> None:
+        news = notification(snapshot())
+        await world.deliveries.enqueue(news, Channel.EMAIL)
+        (claimed,) = await world.deliveries.claim(Channel.EMAIL, 1)
+        failed = Attempt(Channel.EMAIL, None, 1, START, None, "mail server: connection")
+        await world.deliveries.put_off(claimed, Progress(1, 0, START), START, failed)
+        verdict = Verdict(DeliveryOutcome.DELIVERED, 2, START)
+        for _ in range(2):
+            await world.deliveries.record(claimed, verdict)
+        last = Attempt(Channel.EMAIL, None, 2, START, DeliveryOutcome.DELIVERED, None)
+        assert list(await world.deliveries.attempts(USER, news.notification_id)) == [failed, last]
+        assert list(await world.deliveries.attempts(OTHER, news.notification_id)) == []
+        await world.deliveries.forget(USER)
+        assert list(await world.deliveries.attempts(USER, news.notification_id)) == []
+
+    async def test_off_the_shelf_it_is_queued_once_and_begins_anew(self, world: World) -> None:
+        """The first holder is slow: it was queued again before that one takes it out."""
+        news = notification(snapshot())
+        await world.deliveries.enqueue(news, Channel.EMAIL)
+        (slow,) = await world.deliveries.claim(Channel.EMAIL, 1)
+        assert await world.deliveries.shelved(USER, news.task_id) == []
+        closed = Verdict(DeliveryOutcome.CANCELLED, 1, START, "task completed", until_changed=True)
+        await world.deliveries.record(slow, closed)
+        (shelved,) = await world.deliveries.shelved(USER, news.task_id)
+        assert (shelved.notification, shelved.channel) == (news, Channel.EMAIL)
+        assert await world.deliveries.requeue(shelved)
+        assert not await world.deliveries.requeue(shelved)
+        assert not await world.deliveries.enqueue(news, Channel.EMAIL)
+        assert await world.deliveries.shelved(USER, news.task_id) == []
+        assert not await world.deliveries.finish(slow)
+        (again,) = await world.deliveries.claim(Channel.EMAIL, 5)
+        assert (again.delivery.notification, again.delivery.verdict) == (news, None)
+        assert again.delivery.progress == Progress()
+
+    async def test_what_is_on_the_shelf_is_erased_with_its_person(self, world: World) -> None:
+        news = notification(snapshot())
+        await world.deliveries.enqueue(news, Channel.EMAIL)
+        (claimed,) = await world.deliveries.claim(Channel.EMAIL, 1)
+        closed = Verdict(DeliveryOutcome.CANCELLED, 1, START, "task completed", until_changed=True)
+        await world.deliveries.record(claimed, closed)
+        await world.deliveries.finish(claimed)
+        await world.deliveries.forget(USER)
+        assert await world.deliveries.shelved(USER, news.task_id) == []
 
     async def test_who_lost_the_lease_cannot_put_it_off(self, world: World) -> None:
         await world.deliveries.enqueue(notification(snapshot()), Channel.EMAIL)

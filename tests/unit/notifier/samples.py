@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from gettext import NullTranslations
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,10 +13,13 @@ from event_contracts.tasks import ReminderDefinition, TaskSnapshot
 from event_contracts.values import Actor, ActorKind, Channel, ClosedBy, Priority, TaskStatus
 from notifier.domain.contact import Contact
 from notifier.domain.notifications import Notification
+from notifier.domain.timing import QuietHours
 from notifier.domain.wording import Message, reminder_message
 
 USER = UUID("0197a1c0-0000-7000-8000-000000000001")
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+_PERSON = Actor(kind=ActorKind.USER, id=str(USER))
+_RECURRENCE = Actor(kind=ActorKind.SERVICE, id="recurrence")
 
 
 def reminder(**fields: Any) -> ReminderDefinition:
@@ -73,6 +77,30 @@ def deleted(task: TaskSnapshot) -> TaskSnapshot:
     return later(task, deleted_at=START, closed_by=ClosedBy.WITHDRAWN)
 
 
+def occurrence(**fields: Any) -> TaskSnapshot:
+    """A task as recurrence's offer made it, at START; it has no reminders."""
+    made = {"series_id": uuid4(), "series_version": 1, "occurrence_key": "2026-01-05", "reminders": ()}
+    return snapshot(**(made | {"actor": _RECURRENCE, "updated_at": START} | fields))
+
+
+def renamed(task: TaskSnapshot) -> TaskSnapshot:
+    """By the person."""
+    return later(task, title=f"{task.title}!", actor=_PERSON)
+
+
+def withdrawn(task: TaskSnapshot) -> TaskSnapshot:
+    """The person undid the completion that it followed."""
+    return later(
+        task, status=TaskStatus.ARCHIVED, closed_by=ClosedBy.WITHDRAWN, closed_at=START, actor=_PERSON
+    )
+
+
+def made_again(task: TaskSnapshot, **fields: Any) -> TaskSnapshot:
+    """The withdrawn occurrence is open again, by recurrence."""
+    back = {"status": TaskStatus.PENDING, "closed_by": None, "closed_at": None, "actor": _RECURRENCE}
+    return later(task, **(back | fields))
+
+
 def due(task: TaskSnapshot, fire_at: datetime = START) -> ReminderDue:
     """The news that the task's first reminder fired for `fire_at`."""
     return ReminderDue(
@@ -96,7 +124,7 @@ def notification(task: TaskSnapshot, fire_at: datetime = START) -> Notification:
 
 def message(task: TaskSnapshot | None = None, **fields: Any) -> Message:
     task = task or snapshot(**fields)
-    return reminder_message(notification(task), task)
+    return reminder_message(notification(task), task, NullTranslations())
 
 
 def contact(**fields: Any) -> Contact:
@@ -109,3 +137,9 @@ def contact(**fields: Any) -> Contact:
         "channels": (Channel.INBOX, Channel.EMAIL),
     }
     return Contact(**(given | fields))
+
+
+def quiet_around(now: datetime, left: timedelta = timedelta(hours=1)) -> QuietHours:
+    """Quiet hours that began an hour ago and end when `left` is over; whole seconds, as the contract's wall times."""
+    start, until = now - timedelta(hours=1), now + left
+    return QuietHours(start.time().replace(microsecond=0), until.time().replace(microsecond=0))

@@ -15,7 +15,7 @@ from event_contracts.recurrence import GenerationReason, RecurringTaskGenerated
 from event_contracts.topics import NOTIFIER, TOPICS, consumed_by
 from event_contracts.values import Channel
 from notifier.adapters.dapr_events import DaprEvents
-from notifier.domain.notifications import Delivery, Verdict
+from notifier.domain.notifications import CHANNELS, Delivery, Verdict
 from service_kit.pubsub import Outcome
 from service_kit.testing.fakes import RecordingSidecar
 
@@ -45,12 +45,12 @@ async def test_the_inbox_is_queued_last(world: World) -> None:
 
     async def note(step: str) -> None:
         steps.append(step)
-        if step == "after deliveries.enqueue" and len(steps) == 2:
-            assert await world.deliveries.depth(Channel.EMAIL) == 1
-            assert await world.deliveries.depth(Channel.INBOX) == 0
+        if step == "before deliveries.enqueue" and len(steps) == 2 * len(CHANNELS) - 1:
+            for channel in CHANNELS:
+                assert await world.deliveries.depth(channel) == (channel is not Channel.INBOX)
 
     await world.replica(note).hear_due(snapshot())
-    assert steps == ["before deliveries.enqueue", "after deliveries.enqueue"] * 2
+    assert steps == ["before deliveries.enqueue", "after deliveries.enqueue"] * len(CHANNELS)
 
 
 async def test_a_generated_occurrence_notifies_nobody(world: World) -> None:

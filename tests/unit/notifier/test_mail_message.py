@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from email import message_from_bytes
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
+from gettext import NullTranslations
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.notifier.samples import START, contact, message
+from tests.unit.notifier.samples import START, USER, contact, message, notification, occurrence, snapshot
 
+from event_contracts.tasks import TaskSnapshot
+from event_contracts.values import Channel
+from notifier.adapters.languages import Languages
 from notifier.adapters.mail_message import MailComposer, mailbox, one_line
+from notifier.adapters.signed_links import SignedLinks
 from notifier.application.errors import ChannelRefused
+from notifier.domain.links import LinkAction
+from notifier.domain.notifications import Delivery, Notification, Progress
+from notifier.domain.occurrences import occurrence_in
+from notifier.domain.wording import digest_message, message_of
 
 SENDER = Address("Taskstream", addr_spec="reminders@example.org")
-COMPOSER = MailComposer(SENDER, "https://tasks.example.org/")
+LINKS = SignedLinks(("s" * 32,), "https://tasks.example.org/")
+COMPOSER = MailComposer(SENDER, Languages(), LINKS)
 
 
 def read_back(**fields: Any) -> EmailMessage:
@@ -49,6 +60,90 @@ def test_the_headers() -> None:
     assert again["Message-ID"] == mail["Message-ID"], "a copy can be recognised"
 
 
+def test_mail_can_be_ended_by_one_click() -> None:
+    """RFC 8058; the address stands there as it is, however long: encoded words in it would be no address."""
+    written = COMPOSER.compose(message(), contact(), START).as_bytes()
+    (line,) = [one for one in written.split(b"\r\n") if one.startswith(b"List-Unsubscribe:")]
+    assert line.startswith(b"List-Unsubscribe: <https://tasks.example.org/api/v1/actions/")
+    token = line.decode().rpartition("/")[2].removesuffix(">")
+    link = LINKS.read(token)
+    assert (link.action, link.user_id) == (LinkAction.STOP_MAIL, USER)
+    assert b"\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in written
+    assert max(map(len, written.split(b"\r\n"))) <= 998
+
+
+def test_each_link_does_what_it_says() -> None:
+    told = message()
+    text = part(COMPOSER.compose(told, contact(), START), "plain")
+    found = dict(line.split(": ") for line in text.splitlines() if "/api/v1/actions/" in line)
+    links = {label: LINKS.read(url.rpartition("/")[2]) for label, url in found.items()}
+    assert [(label, link.action, link.minutes) for label, link in links.items()] == [
+        ("Done", LinkAction.COMPLETE, 0),
+        ("In an hour", LinkAction.SNOOZE, 60),
+        ("In a day", LinkAction.SNOOZE, 24 * 60),
+        ("No more mail", LinkAction.STOP_MAIL, 0),
+    ]
+    assert {link.task_id for link in links.values()} == {told.task_id, None}
+    assert {link.reminder_id for link in links.values()} == {told.reminder_id, None}
+
+
+def test_a_new_occurrence_cannot_be_snoozed() -> None:
+    """A snooze puts off a reminder, and it is the word on none."""
+    task = occurrence()
+    told = message_of(_of(task), task, NullTranslations())
+    text = part(COMPOSER.compose(told, contact(), START), "plain")
+    labels = [line.split(": ")[0] for line in text.splitlines() if "/api/v1/actions/" in line]
+    assert labels == ["Done", "No more mail"]
+
+
+def _of(task: TaskSnapshot) -> Notification:
+    made = occurrence_in(task)
+    assert made is not None
+    return made
+
+
+def test_a_digest_has_the_links_of_each_reminder() -> None:
+    task = snapshot()
+    parts = tuple(message(title=title, description=title.upper()) for title in ("ferns", "moss <b>"))
+    held = Delivery(notification(task), Channel.EMAIL, Progress(held_until=START))
+    told = digest_message(held, parts, NullTranslations())
+    mail = message_from_bytes(COMPOSER.compose(told, contact(), START).as_bytes(), policy=SMTP)
+    assert isinstance(mail, EmailMessage)
+    assert mail["Subject"] == "2 reminders"
+    assert mail["Message-ID"] == f"<{told.notification_id}@example.org>"
+    assert told.notification_id not in {
+        held.notification.notification_id,
+        *(one.notification_id for one in parts),
+    }
+    text, html = part(mail, "plain"), part(mail, "html")
+    for page in (text, html):
+        assert page.count("/api/v1/actions/") == 2 * 3 + 1
+        assert "FERNS" in page
+    assert "\n\n\n" not in text
+    assert "moss &lt;b&gt;" in html
+    of_tasks = [LINKS.read(url).task_id for url in re.findall(r"^Done: .*/(\S+)$", text, re.MULTILINE)]
+    assert of_tasks == [one.task_id for one in parts]
+
+
+def test_without_a_secret_there_are_no_links() -> None:
+    mail = MailComposer(SENDER, Languages(), None).compose(message(), contact(), START)
+    assert "List-Unsubscribe" not in mail
+    assert "List-Unsubscribe-Post" not in mail
+    for subtype in ("plain", "html"):
+        assert "http" not in part(mail, subtype)
+        assert "No more" not in part(mail, subtype)
+
+
+def test_words_from_right_to_left_and_pictures_stay_as_they_are() -> None:
+    title = "להשקות את הצמחים 👩‍👩‍👧‍👦🪴"
+    mail = read_back(title=title, description="אדנית ראשונה")
+    assert mail["Subject"] == f"Reminder: {title}"
+    assert title in part(mail, "plain")
+    html = part(mail, "html")
+    assert f'dir="auto">{title}</h1>' in html
+    assert 'dir="auto">אדנית ראשונה</p>' in html
+
+
 def test_text_and_html_say_the_same() -> None:
     mail = read_back(description="First the ferns.\nThen the rest.")
     assert mail.get_content_type() == "multipart/alternative"
@@ -58,7 +153,7 @@ def test_text_and_html_say_the_same() -> None:
         assert "Water the plants" in text
         assert "Due on Monday, 5 January 2026 at 11:00 (Europe/Berlin)." in text
         assert "First the ferns.\nThen the rest." in text
-        assert "https://tasks.example.org/api/v1/tasks/" in text
+        assert text.count("https://tasks.example.org/api/v1/actions/") == 4
 
 
 def test_the_text_has_no_heap_of_blank_lines() -> None:
@@ -79,7 +174,7 @@ def test_markup_in_a_task_is_text() -> None:
     html = part(mail, "html")
     assert "<script" not in html
     assert "evil.example&#34;&gt;" in html
-    assert html.count("<a ") == 1
+    assert html.count("<a ") == 4
     assert "{{ 7 * 7 }}" in html
     assert evil in part(mail, "plain")
     assert evil in mail["Subject"]
@@ -95,6 +190,8 @@ def test_a_title_cannot_add_headers(title: str) -> None:
         "Content-Type",
         "Date",
         "From",
+        "List-Unsubscribe",
+        "List-Unsubscribe-Post",
         "MIME-Version",
         "Message-ID",
         "Subject",

@@ -63,6 +63,10 @@ def test_a_password_is_not_shown() -> None:
         ("MAIL_FROM", "Taskstream", "reminders@example.org"),
         ("MAIL_FROM", "x@y\r\nBcc: z@y", "reminders@example.org"),
         ("PUBLIC_URL", "tasks", "PUBLIC_URL"),
+        ("LINK_SECRETS", "short", "32 characters"),
+        ("LINK_SECRETS", "a" * 32 + ",b", "32 characters"),
+        ("LINK_SECRETS", ",", "32 characters"),
+        ("LINKS_URL", "tasks", "LINKS_URL"),
     ],
 )
 def test_a_wrong_one_is_one_sentence(
@@ -86,3 +90,14 @@ def test_limits_hold(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("SMTP_TIMEOUT", "60")
     with pytest.raises((SystemExit, ValidationError)):
         load_settings(NotifierSettings)
+
+
+def test_links_need_a_secret_and_are_where_people_are_unless_it_is_said(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    settings = load_settings(NotifierSettings)
+    assert (settings.link_keys, settings.links_address) == ((), "https://tasks.example.org/")
+    environment.setenv("LINK_SECRETS", f"{'a' * 32}, {'b' * 32}")
+    environment.setenv("LINKS_URL", "http://127.0.0.1:8003")
+    settings = load_settings(NotifierSettings)
+    assert (settings.link_keys, settings.links_address) == (("a" * 32, "b" * 32), "http://127.0.0.1:8003/")

@@ -7,8 +7,8 @@ a process die, or wait, between any two steps.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -22,15 +22,21 @@ from event_contracts.users import UserDeleted
 from event_contracts.values import Channel
 from notifier.adapters.dapr_events import DaprEvents
 from notifier.adapters.dapr_records import DaprTaskRecords
+from notifier.adapters.languages import Languages
 from notifier.adapters.task_api import InvokedTaskApi
-from notifier.application.announce import AnnounceReminder
+from notifier.application.announce import AnnounceNotification
 from notifier.application.deliver import DeliverNotification, Pace
 from notifier.application.follow_task import FollowTask
 from notifier.application.forget_user import ForgetUser
 from notifier.application.ports import Clock, Deliveries, Inbox, ReadMarks, Sender
+from notifier.application.requeue import RequeueCancelled
 from notifier.application.senders import EmailSender, InboxSender
+from notifier.application.spread import SpreadNotification
+from notifier.application.worker import Step
 from notifier.domain.contact import Contact
-from notifier.domain.notifications import CHANNELS
+from notifier.domain.lanes import Lane
+from notifier.domain.live import LiveEvent
+from notifier.domain.notifications import CHANNELS, Notification
 from notifier.domain.retries import RetryPolicy
 from notifier.domain.wording import Message
 from notifier.entrypoints.events import handlers
@@ -56,7 +62,7 @@ async def open_gate(_: str) -> None:
     """Nobody waits, nobody dies."""
 
 
-class _Gated:
+class Gated:
     """A port whose every call passes the gate twice."""
 
     def __init__(self, port: object, name: str, gate: Gate) -> None:
@@ -91,12 +97,52 @@ class RecordingMailer:
         self.sent.append(message)
 
 
+@dataclass
+class RecordingLanes:
+    """Remembers what was put into which lane, each once."""
+
+    queued: dict[Lane, list[Notification]] = field(default_factory=dict)
+
+    async def enqueue_in(self, lane: Lane, notification: Notification) -> bool:
+        waiting = self.queued.setdefault(lane, [])
+        if notification in waiting:
+            return False
+        waiting.append(notification)
+        return True
+
+    async def requeue_in(self, lane: Lane, notification: Notification) -> bool:
+        raise AssertionError("nothing of a lane is cancelled here")
+
+
+@dataclass
+class RecordingLive:
+    """Remembers which versions were told, each once, and who was erased."""
+
+    told: list[TaskSnapshot] = field(default_factory=list)
+    erased: set[UUID] = field(default_factory=set)
+
+    async def tell_task(self, task: TaskSnapshot, at: datetime) -> bool:
+        if any(one.task_id == task.task_id and one.order >= task.order for one in self.told):
+            return False
+        self.told.append(task)
+        return True
+
+    async def begin(self, user_id: UUID) -> str | None:
+        raise AssertionError("nobody listens here")
+
+    async def since(self, user_id: UUID, position: str) -> Sequence[LiveEvent] | None:
+        raise AssertionError("nobody listens here")
+
+    async def erase(self, user_id: UUID) -> None:
+        self.erased.add(user_id)
+
+
 class Replica:
     """The use cases of one process."""
 
     def __init__(self, world: World, gate: Gate) -> None:
         def gated(port: object, name: str) -> Any:
-            return _Gated(port, name, gate)
+            return Gated(port, name, gate)
 
         deliveries: Deliveries = gated(world.deliveries, "deliveries")
         inbox: Inbox = gated(world.inbox, "inbox")
@@ -108,23 +154,36 @@ class Replica:
             Channel.EMAIL: EmailSender(gated(world.mailer, "mailer"), world.clock),
             Channel.INBOX: InboxSender(inbox, records, world.clock),
         }
+        requeue = RequeueCancelled(deliveries, gated(world.lanes, "lanes"), lambda: None)
         pace = Pace(world.retries, 25.0, lambda: 0.0)
         self.deliveries = deliveries
-        self.deliver = {
+        direct = {
             channel: DeliverNotification(
-                senders[channel],
+                sender,
                 deliveries=deliveries,
                 task_api=task_api,
                 events=events,
                 clock=world.clock,
                 pace=pace,
+                requeue=requeue,
+                languages=Languages(),
             )
-            for channel in CHANNELS
+            for channel, sender in senders.items()
         }
+        spread = SpreadNotification(
+            deliveries=deliveries,
+            lanes=gated(world.lanes, "lanes"),
+            task_api=task_api,
+            events=events,
+            clock=world.clock,
+            postpone=direct[Channel.INBOX].postpone,
+        )
+        self.deliver: dict[Channel, Step] = {channel: direct.get(channel, spread) for channel in CHANNELS}
+        announce = AnnounceNotification(deliveries, lambda: None, world.whole)
         self.handlers = handlers(
-            AnnounceReminder(deliveries, lambda: None),
-            FollowTask(records, inbox, world.clock),
-            ForgetUser(inbox, deliveries, task_api),
+            announce,
+            FollowTask(records, inbox, world.clock, requeue, announce, gated(world.live, "live")),
+            ForgetUser(inbox, deliveries, task_api, gated(world.live, "live")),
         )
 
     async def hear_due(self, task: TaskSnapshot, fire_at: datetime = START) -> Outcome:
@@ -158,6 +217,8 @@ class World:
     inbox: InboxAndMarks
     sidecar: RecordingSidecar = field(default_factory=RecordingSidecar)
     mailer: RecordingMailer = field(default_factory=RecordingMailer)
+    lanes: RecordingLanes = field(default_factory=RecordingLanes)
+    live: RecordingLive = field(default_factory=RecordingLive)
     retries: RetryPolicy = field(default_factory=RetryPolicy)
     generation: str = ""
 
@@ -166,12 +227,15 @@ class World:
         self.generation = (await MarkerStore(self.state).create(epoch, "run")).generation
         self.reach(contact())
 
+    async def whole(self) -> None:
+        """Nothing is missing here."""
+
     def replica(self, gate: Gate = open_gate) -> Replica:
         return Replica(self, gate)
 
     def reach(self, who: Contact) -> None:
         """Let task-api give this contact."""
-        answer = {name: getattr(who, name) for name in who.__slots__}
+        answer = asdict(who)
         self.sidecar.on_invoke(TASK_API, f"/internal/v1/users/{who.user_id}/contact", json=answer)
 
     def commit(self, task: TaskSnapshot) -> TaskSnapshot:

@@ -16,11 +16,13 @@ from event_contracts.series import SeriesSnapshot, SeriesTip
 from event_contracts.tasks import TaskSnapshot
 from event_contracts.values import Actor, ActorKind, ClosedBy, Priority, TaskStatus
 from recurrence.adapters.dapr_documents import DaprDocuments
-from recurrence.adapters.redis_checks import RedisChecks
+from recurrence.adapters.redis_checks import RedisAwaited, RedisChecks
+from recurrence.application.by_schedule import BySchedule
 from recurrence.application.errors import TaskApiAway
 from recurrence.application.evaluate import Evaluation
 from recurrence.application.keep_complete import DerivedState, KeepComplete
 from recurrence.application.propose import Proposer
+from recurrence.application.reconcile import Reconcile
 from recurrence.application.repair import Repair
 from service_kit.testing.fakes import InMemoryDueIndex, InMemoryStateStore, ManualClock
 
@@ -114,6 +116,7 @@ class FakeTaskApi:
 
     def __init__(self) -> None:
         self.known: dict[UUID, SeriesSnapshot] = {}
+        self.known_tasks: dict[UUID, TaskSnapshot] = {}
         self.current_epoch = 1
         self.away = False
         self.asked: list[UUID] = []
@@ -131,9 +134,17 @@ class FakeTaskApi:
         self.asked.append(series_id)
         return self.known.get(series_id)
 
-    async def all_series(self) -> AsyncIterator[Sequence[SeriesSnapshot]]:
+    async def task(self, task_id: UUID) -> TaskSnapshot | None:
         self._require()
-        everything = list(self.known.values())
+        return self.known_tasks.get(task_id)
+
+    async def all_series(self, since: datetime | None = None) -> AsyncIterator[Sequence[SeriesSnapshot]]:
+        self._require()
+        everything = [
+            series
+            for series in self.known.values()
+            if (not series.ended if since is None else series.updated_at >= since)
+        ]
         for start in range(0, len(everything), 2):
             yield everything[start : start + 2]
 
@@ -192,25 +203,32 @@ class Rig:
     publisher: FakePublisher = field(default_factory=FakePublisher)
     redis: FakeRedisFacts = field(default_factory=FakeRedisFacts)
     index: InMemoryDueIndex = field(init=False)
+    dates: InMemoryDueIndex = field(init=False)
 
     def __post_init__(self) -> None:
         self.index = InMemoryDueIndex(self.clock)
+        self.dates = InMemoryDueIndex(self.clock)
         self._assemble()
 
     def _assemble(self) -> None:
         self.documents = DaprDocuments(self.store)
         self.checks = RedisChecks(self.index)
         self.state = DerivedState()
-        proposer = Proposer(self.publisher, self.checks, self.clock)
+        self.awaited = RedisAwaited(self.dates)
+        proposer = Proposer(self.publisher, self.checks, self.awaited, self.clock)
         self.evaluation = Evaluation(self.documents, self.task_api, proposer)
         self.keeper = KeepComplete(
             self.documents, self.task_api, self.redis, self.state, self.evaluation.on_series
         )
+        self.reconcile = Reconcile(
+            self.documents, self.task_api, self.redis, self.state, self.evaluation.on_series, self.clock
+        )
         self.repair = Repair(self.checks, self.task_api, self.evaluation, self.state)
+        self.by_schedule = BySchedule(self.awaited, self.task_api, self.evaluation, self.state, self.clock)
 
     def another(self) -> Rig:
         twin = replace(self)
-        twin.index = self.index
+        twin.index, twin.dates = self.index, self.dates
         twin._assemble()
         return twin
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -28,7 +29,7 @@ from recurrence.adapters.sidecar_task_api import SidecarTaskApi
 from recurrence.application.errors import DocumentWriteFailed, TaskApiAway
 from recurrence.application.reading import known, position_of
 from recurrence.domain.checks import Check
-from service_kit.sidecar import SidecarUnavailable
+from service_kit.sidecar import Answer, SidecarUnavailable
 from service_kit.telemetry import bind_correlation_id
 from service_kit.testing.fakes import InMemoryDueIndex, InMemoryStateStore, ManualClock, RecordingSidecar
 
@@ -194,7 +195,8 @@ async def test_a_sweep_settles_gives_back_and_stops() -> None:
         await checks.expect(check, clock.instant)
         await checks.expect(check, clock.instant + timedelta(days=1))
 
-    async def handler(check: Check) -> bool:
+    async def handler(check: Check, now: datetime) -> bool:
+        assert now == clock.instant
         if check == failing:
             raise SidecarUnavailable("away")
         return check == settled
@@ -203,7 +205,7 @@ async def test_a_sweep_settles_gives_back_and_stops() -> None:
     assert await index.depth() == 2
     seen: list[Check] = []
 
-    async def settle(check: Check) -> bool:
+    async def settle(check: Check, _: datetime) -> bool:
         seen.append(check)
         return True
 
@@ -214,3 +216,23 @@ async def test_a_sweep_settles_gives_back_and_stops() -> None:
     await checks.sweep(settle)
     assert seen == [failing, open_]
     assert await index.depth() == 0
+
+
+class AskedSidecar(RecordingSidecar):
+    """Remembers the parameters too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[dict[str, str | int]] = []
+
+    async def invoke(self, app_id: str, method: str, path: str, **more: Any) -> Answer:
+        self.asked.append(more["params"] or {})
+        return await super().invoke(app_id, method, path, **more)
+
+
+async def test_what_changed_since_an_instant_is_asked_for_with_it() -> None:
+    sidecar = AskedSidecar()
+    sidecar.on_invoke("task-api", "/internal/v1/snapshot", json={"items": [], "next_cursor": None})
+    for since in (None, NOW):
+        assert [page async for page in SidecarTaskApi(sidecar).all_series(since)] == [[]]
+    assert [asked.get("since") for asked in sidecar.asked] == [None, "2025-03-24T08:05:00+00:00"]

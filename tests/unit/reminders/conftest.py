@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,10 +13,12 @@ from event_contracts.tasks import ReminderDefinition, TaskSnapshot
 from event_contracts.values import Actor, ActorKind, ClosedBy, Priority, TaskStatus
 from reminders.adapters.dapr_documents import DaprDocuments
 from reminders.adapters.dapr_publisher import DaprAnnouncer
-from reminders.adapters.task_api import InvokedTaskApi
 from reminders.application.apply_snapshot import SnapshotApplier
 from reminders.application.fire_due import DueFirer
+from reminders.application.ports import SnapshotPage
+from reminders.domain.document import to_ms
 from service_kit.marker import MarkerStore
+from service_kit.sidecar import SidecarUnavailable
 from service_kit.testing.fakes import InMemoryDueIndex, InMemoryStateStore, ManualClock, RecordingSidecar
 
 USER = UUID("0197a1c0-0000-7000-8000-000000000001")
@@ -66,6 +69,80 @@ def completed(task: TaskSnapshot, version: int) -> TaskSnapshot:
     )
 
 
+class StandInTaskApi:
+    """`TaskApi` as of the snapshots it was given, in small pages; it is away while `away` is set."""
+
+    page_size = 2
+
+    def __init__(self) -> None:
+        self.tasks: dict[UUID, TaskSnapshot] = {}
+        self.current_epoch = 1
+        self.away = False
+        self.since: list[datetime | None] = []
+
+    def commit(self, task: TaskSnapshot) -> TaskSnapshot:
+        self.tasks[task.task_id] = task
+        return task
+
+    async def task(self, task_id: UUID) -> TaskSnapshot | None:
+        self._require_present()
+        return self.tasks.get(task_id)
+
+    async def epoch(self) -> int:
+        self._require_present()
+        return self.current_epoch
+
+    async def page(self, cursor: str | None, since: datetime | None = None) -> SnapshotPage:
+        self._require_present()
+        self.since.append(since)
+        wanted = [
+            task
+            for task_id, task in sorted(self.tasks.items())
+            if (task.is_open if since is None else task.updated_at >= since)
+            and (cursor is None or task_id.hex > cursor)
+        ]
+        page = wanted[: self.page_size]
+        return SnapshotPage(page, page[-1].task_id.hex if len(wanted) > len(page) else None)
+
+    def _require_present(self) -> None:
+        if self.away:
+            raise SidecarUnavailable("task-api is away")
+
+
+class InMemoryUpcoming:
+    """`Upcoming` without Redis."""
+
+    def __init__(self) -> None:
+        self.members: dict[UUID, dict[str, int]] = {}
+
+    async def note(self, members: Mapping[UUID, Mapping[str, datetime]], now: datetime) -> None:
+        for user_id, wanted in members.items():
+            mine = self.members.setdefault(user_id, {})
+            mine.update({member: to_ms(at) for member, at in wanted.items() if at > now})
+
+    async def following(self, user_id: UUID, from_ms: int, skip: int, limit: int) -> list[str]:
+        mine = sorted((at, member) for member, at in self.members.get(user_id, {}).items() if at >= from_ms)
+        return [member for _, member in mine[skip : skip + limit]]
+
+    async def forget(self, user_id: UUID) -> None:
+        self.members.pop(user_id, None)
+
+
+class FreeLock:
+    """`Lock` of the only replica; `taken` when another one has it."""
+
+    taken = False
+
+    async def take(self) -> bool:
+        return not self.taken
+
+    async def keep(self) -> bool:
+        return not self.taken
+
+    async def give_back(self) -> None:
+        return None
+
+
 class Rig:
     """One world (store, index, bus, clock) and as many replicas of the use cases in it as a test makes."""
 
@@ -74,6 +151,8 @@ class Rig:
         self.state = InMemoryStateStore(self.clock)
         self.index = InMemoryDueIndex(self.clock, lease=timedelta(seconds=15))
         self.sidecar = RecordingSidecar()
+        self.upcoming = InMemoryUpcoming()
+        self.task_api = StandInTaskApi()
         self.markers = MarkerStore(self.state)
         self.documents = DaprDocuments(self.state)
         self.generation = ""
@@ -85,13 +164,14 @@ class Rig:
 
     def applier(self) -> SnapshotApplier:
         announcer = DaprAnnouncer(self.sidecar, self.clock)
-        return SnapshotApplier(self.markers, self.documents, self.index, announcer, self.added.append)
+        return SnapshotApplier(
+            self.markers, self.documents, self.index, self.upcoming, announcer, self.clock, self.added.append
+        )
 
     def firer(self) -> DueFirer:
         announcer = DaprAnnouncer(self.sidecar, self.clock)
-        task_api = InvokedTaskApi(self.sidecar)
         return DueFirer(
-            self.markers, self.documents, self.index, announcer, task_api, self.applier(), batch=10
+            self.markers, self.documents, self.index, announcer, self.task_api, self.applier(), batch=10
         )
 
     def fired(self) -> list[tuple[str, str]]:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import pytest
 from tests.unit.reminders.conftest import START, Rig, completed, later, reminder, snapshot
 
+from event_contracts.topics import DEAD_LETTER_RETENTION
+from reminders.adapters.dapr_documents import TOMBSTONE_TTL
+from reminders.application.take_up import take_up
+from reminders.domain.document import Document
+from reminders.domain.member import Member
+from service_kit import marker
 from service_kit.sidecar import SidecarUnavailable
-from service_kit.state_store import StateConflict, StateUnavailable
+from service_kit.state_store import Replacement, StateConflict, StateUnavailable
 
 SOON = START + timedelta(minutes=1)
 
@@ -60,16 +67,16 @@ async def test_an_event_from_before_a_restore_never_happened() -> None:
 async def test_a_failed_write_is_not_taken_for_stale(rig: Rig, landed: bool, error: Exception) -> None:
     """daprd answers 409 when Redis is away, even when the write landed later: only a higher version is stale."""
     task = snapshot(reminders=(reminder(at=SOON),))
-    original = rig.state.create
+    original = rig.state.replace_many
 
     async def failing(*args: object, **kwargs: object) -> None:
         if landed:
             await original(*args, **kwargs)  # type: ignore[arg-type]
         raise error
 
-    rig.state.create = failing  # type: ignore[method-assign]
+    rig.state.replace_many = failing  # type: ignore[method-assign]
     assert not await rig.applier().apply(task)
-    rig.state.create = original  # type: ignore[method-assign]
+    rig.state.replace_many = original  # type: ignore[method-assign]
     assert await rig.applier().apply(task)
     assert await rig.index.depth() == 1
     assert len(rig.scheduled()) == 1
@@ -119,3 +126,103 @@ async def test_a_restored_task_loses_its_tombstones_expiry(rig: Rig) -> None:
     assert await rig.applier().apply(later(task, 3))
     (key,) = [key for key in rig.state.keys if key != "marker"]
     assert rig.state.expires_at(key) is None
+
+
+async def test_a_closed_task_is_kept_for_as_long_as_an_older_event_may_come(rig: Rig) -> None:
+    """Those that lay in the dead-letter topic among them."""
+    task = snapshot(reminders=(reminder(at=START + timedelta(days=90)),))
+    assert await rig.applier().apply(task)
+    assert await rig.applier().apply(completed(task, 2))
+    rig.clock.advance(DEAD_LETTER_RETENTION + timedelta(days=6))
+    assert await rig.applier().apply(task)
+    stored = await rig.documents.get(rig.generation, task.task_id)
+    assert stored is not None
+    assert not stored.document.is_open
+    rig.clock.advance(TOMBSTONE_TTL)
+    assert await rig.documents.get(rig.generation, task.task_id) is None
+
+
+async def test_a_task_reopened_after_its_document_went_reminds_of_what_has_not_fired(rig: Rig) -> None:
+    heard, ahead = reminder(at=SOON), reminder(at=START + timedelta(days=90))
+    task = snapshot(reminders=(heard, ahead))
+    assert await rig.applier().apply(task)
+    assert await rig.applier().apply(completed(task, 2))
+    rig.clock.advance(TOMBSTONE_TTL + timedelta(days=1))
+    await rig.firer().fire_all()
+    known = heard.model_copy(update={"fired_for": SOON})
+    assert await rig.applier().apply(later(task, 3, reminders=(known, ahead)))
+    (key,) = [key for key in rig.state.keys if key != "marker"]
+    assert rig.state.expires_at(key) is None, "an open task's stays"
+    rig.clock.advance(timedelta(days=90))
+    await rig.firer().fire_all()
+    assert [one for _, one in rig.fired()] == [str(ahead.reminder_id)]
+
+
+async def test_a_member_whose_closed_task_was_forgotten_is_dropped_at_its_time(rig: Rig) -> None:
+    task = snapshot(reminders=(reminder(at=START + timedelta(days=90)),))
+    assert await rig.applier().apply(task)
+    assert await rig.applier().apply(rig.task_api.commit(completed(task, 2)))
+    rig.clock.advance(timedelta(days=91))
+    await rig.firer().fire_all()
+    assert rig.fired() == []
+    assert await rig.index.depth() == 0
+
+
+async def _version_after_a_late_write(rig: Rig) -> int:
+    """Version 2 is read and merged; then Redis is flushed, all is built again at version 3, and 2 is written."""
+    first = snapshot(reminders=(reminder(at=SOON),))
+    assert await rig.applier().apply(first)
+    write = rig.state.replace_many
+
+    async def late(documents: Sequence[Replacement]) -> None:
+        rig.state.replace_many = write  # type: ignore[method-assign]
+        rig.state.flush()
+        await rig.begin()
+        assert await rig.applier().apply(later(first, 3))
+        await write(documents)
+
+    rig.state.replace_many = late  # type: ignore[method-assign]
+    await rig.applier().apply(later(first, 2))
+    stored = await rig.documents.get(rig.generation, first.task_id)
+    assert stored is not None
+    return stored.document.version
+
+
+async def test_who_read_before_a_flush_overwrites_nothing_after_it(rig: Rig) -> None:
+    assert await _version_after_a_late_write(rig) == 3
+
+
+async def test_it_is_the_generation_in_the_key_that_keeps_a_late_writer_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """ETags count from 1 again after a flush: with the same keys the late write would fit."""
+    monkeypatch.setattr(marker, "token_hex", lambda _: "always")
+    rig = Rig()
+    await rig.begin()
+    assert await _version_after_a_late_write(rig) == 2
+
+
+async def test_many_are_taken_up_together_and_one_that_changed_meanwhile_stays_newer(rig: Rig) -> None:
+    tasks = [snapshot(reminders=(reminder(at=SOON),)) for _ in range(250)]
+    moved = later(tasks[7], 2, reminders=(reminder(at=SOON + timedelta(hours=1)),))
+    write, requests = rig.state.replace_many, list[int]()
+
+    async def overtaken(documents: Sequence[Replacement]) -> None:
+        requests.append(len(documents))
+        if len(requests) == 1:
+            assert await rig.applier().apply(moved)
+        await write(documents)
+
+    rig.state.replace_many = overtaken  # type: ignore[method-assign]
+    assert await take_up(rig.applier(), tasks)
+    assert max(requests) == 100, "many in one request"
+    stored = await rig.documents.get_many(rig.generation, [task.task_id for task in tasks])
+    assert len(stored) == 250
+    assert stored[moved.task_id].document.version == 2
+    assert not any(list(one.document.unannounced()) for one in stored.values())
+    assert await rig.index.missing([str(next(_members(one.document))) for one in stored.values()]) == set()
+    assert len(rig.scheduled()) == 250, "the older version of the one that changed was not announced"
+
+
+def _members(document: Document) -> Iterator[Member]:
+    return (Member(document.task_id, one.reminder_id, one.fire_ms) for one in document.pending())

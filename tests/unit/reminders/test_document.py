@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.reminders.conftest import START, completed, later, reminder, snapshot
 
+from event_contracts.reminders import ScheduleReason
 from event_contracts.tasks import ReminderDefinition, TaskSnapshot
 from reminders.domain.document import Document, State, merge, to_instant, to_ms
 from reminders.domain.member import Member
@@ -90,6 +91,14 @@ def test_a_moved_reminder_begins_anew() -> None:
 def test_a_rebuild_knows_from_task_api_what_fired() -> None:
     at = START + timedelta(minutes=1)
     assert merge(None, snapshot(reminders=(reminder(at=at, fired_for=at),))).entries[0].state is State.FIRED
+
+
+def test_a_rebuild_knows_from_task_api_what_was_told() -> None:
+    at = START + timedelta(minutes=1)
+    known = merge(None, snapshot(version=7, reminders=(reminder(at=at, scheduled_for=at),)))
+    assert list(known.unannounced()) == []
+    moved = merge(None, snapshot(reminders=(reminder(at=at, scheduled_for=START),)))
+    assert [(one.reason, one.fire_ms) for one in moved.unannounced()] == [(ScheduleReason.MOVED, to_ms(at))]
 
 
 def test_an_acknowledged_reminder_does_not_fire() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
 from tests.unit.reminders.conftest import START, Rig, completed, later, reminder, snapshot
 
+from service_kit.due_index import Claim
 from service_kit.sidecar import SidecarUnavailable
-from service_kit.state_store import StateUnavailable
+from service_kit.state_store import StateUnavailable, Stored
 
 SOON = START + timedelta(minutes=1)
 LEASE = timedelta(seconds=16)
@@ -76,6 +78,40 @@ async def test_two_replicas_share_the_work(rig: Rig) -> None:
     assert len(rig.fired()) == len(set(rig.fired())) == 30
 
 
+async def test_many_are_fired_side_by_side_and_each_once(rig: Rig) -> None:
+    """Ten are one claim. Both reminders of a task may be in different ones, whose marks are in each other's way."""
+    for _ in range(20):
+        await rig.applier().apply(
+            snapshot(reminders=(reminder(at=SOON), reminder(at=SOON + timedelta(seconds=1))))
+        )
+    rig.clock.advance(timedelta(minutes=2))
+    await rig.firer().fire_all()
+    assert len(rig.fired()) == len(set(rig.fired())) == 40
+    assert await rig.index.depth() == 0
+
+
+async def test_one_claim_that_fails_keeps_no_other_from_firing(rig: Rig) -> None:
+    for _ in range(30):
+        await rig.applier().apply(snapshot(reminders=(reminder(at=SOON),)))
+    rig.clock.advance(timedelta(minutes=1))
+    get_many, asked = rig.state.get_many, 0
+
+    async def failing_once(keys: Iterable[str]) -> dict[str, Stored]:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise StateUnavailable("away")
+        return await get_many(keys)
+
+    rig.state.get_many = failing_once  # type: ignore[method-assign]
+    with pytest.raises(StateUnavailable):
+        await rig.firer().fire_all()
+    assert len(rig.fired()) == 20
+    rig.clock.advance(LEASE)
+    await rig.firer().fire_all()
+    assert len(rig.fired()) == len(set(rig.fired())) == 30
+
+
 @pytest.mark.parametrize("landed", [False, True])
 async def test_a_publish_that_timed_out_goes_out_again_under_the_same_id(rig: Rig, landed: bool) -> None:
     await rig.applier().apply(snapshot(reminders=(reminder(at=SOON),)))
@@ -91,15 +127,15 @@ async def test_a_publish_that_timed_out_goes_out_again_under_the_same_id(rig: Ri
 async def test_a_crash_between_publish_and_mark_repeats_the_same_event(rig: Rig) -> None:
     await rig.applier().apply(snapshot(reminders=(reminder(at=SOON),)))
     rig.clock.advance(timedelta(minutes=1))
-    replace = rig.state.replace
+    replace_many = rig.state.replace_many
 
     async def dead(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    rig.state.replace = dead  # type: ignore[method-assign]
+    rig.state.replace_many = dead  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         await rig.firer().fire_all()
-    rig.state.replace = replace  # type: ignore[method-assign]
+    rig.state.replace_many = replace_many  # type: ignore[method-assign]
     await rig.firer().fire_all()
     assert len(rig.fired()) == 1, "still leased"
     rig.clock.advance(LEASE)
@@ -112,15 +148,15 @@ async def test_a_crash_between_publish_and_mark_repeats_the_same_event(rig: Rig)
 async def test_a_failed_mark_is_not_acknowledged_blindly(rig: Rig) -> None:
     await rig.applier().apply(snapshot(reminders=(reminder(at=SOON),)))
     rig.clock.advance(timedelta(minutes=1))
-    replace = rig.state.replace
+    replace_many = rig.state.replace_many
 
     async def refusing(*_: object, **__: object) -> None:
         raise StateUnavailable("away")
 
-    rig.state.replace = refusing  # type: ignore[method-assign]
+    rig.state.replace_many = refusing  # type: ignore[method-assign]
     await rig.firer().fire_all()
     assert await rig.index.depth() == 1
-    rig.state.replace = replace  # type: ignore[method-assign]
+    rig.state.replace_many = replace_many  # type: ignore[method-assign]
     rig.clock.advance(LEASE)
     await rig.firer().fire_all()
     assert await rig.index.depth() == 0
@@ -132,7 +168,7 @@ async def test_without_a_document_task_api_is_asked(rig: Rig) -> None:
     await rig.applier().apply(task)
     rig.state.flush()
     await rig.begin()
-    rig.sidecar.on_invoke("task-api", f"/internal/v1/tasks/{task.task_id}", json=task.model_dump(mode="json"))
+    rig.task_api.commit(task)
     rig.clock.advance(timedelta(minutes=1))
     await rig.firer().fire_all()
     assert len(rig.fired()) == 1
@@ -164,13 +200,33 @@ async def test_one_whose_task_cannot_be_asked_for_holds_up_nobody(rig: Rig) -> N
     rig.state.flush()
     await rig.begin()
     await rig.applier().apply(known)
-    path = f"/internal/v1/tasks/{lost.task_id}"
-    rig.sidecar.on_invoke("task-api", path, status=503, json={})
+    rig.task_api.away = True
     rig.clock.advance(timedelta(minutes=1))
     await rig.firer().fire_all()
     assert [one for _, one in rig.fired()] == [str(known.reminders[0].reminder_id)]
 
-    rig.sidecar.on_invoke("task-api", path, json=lost.model_dump(mode="json"))
+    rig.task_api.away = False
+    rig.task_api.commit(lost)
     rig.clock.advance(timedelta(seconds=2))
     await rig.firer().fire_all()
     assert [one for _, one in rig.fired()] == [str(task.reminders[0].reminder_id) for task in (known, lost)]
+
+
+async def test_what_is_claimed_after_a_flush_is_not_judged_by_the_documents_before_it(rig: Rig) -> None:
+    """The marker was read, then Redis was flushed and all built again, and only then the claim was made."""
+    task = rig.task_api.commit(snapshot(reminders=(reminder(at=START + timedelta(minutes=1)),)))
+    rig.clock.advance(timedelta(minutes=2))
+    claim = rig.index.claim
+
+    async def late(limit: int = 200) -> Claim:
+        rig.index.claim = claim  # type: ignore[method-assign]
+        rig.state.flush()
+        await rig.begin()
+        assert await rig.applier().apply(task)
+        return await claim(limit)
+
+    rig.index.claim = late  # type: ignore[method-assign]
+    await rig.firer().fire_all()
+    rig.clock.advance(timedelta(minutes=1))
+    await rig.firer().fire_all()
+    assert len(rig.fired()) == 1

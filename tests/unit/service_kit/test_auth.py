@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import jwt
@@ -29,7 +30,7 @@ from service_kit.auth import (
 )
 from service_kit.problems import Problem
 from service_kit.settings import ServiceSettings
-from service_kit.sidecar import SidecarError, SidecarUnavailable
+from service_kit.sidecar import Answer, SidecarError, SidecarUnavailable
 from service_kit.testing.fakes import RecordingSidecar
 from service_kit.testing.tokens import SigningKey, make_token
 
@@ -58,7 +59,9 @@ async def refusal(verifier: TokenVerifier, token: str) -> Problem:
 async def test_a_good_token_says_who_calls(verifier: TokenVerifier, key: SigningKey) -> None:
     family = uuid4()
     token = make_token(key, USER, roles=("admin",), family_id=family, jti="t-1")
-    assert await verifier.verify(token) == Principal(USER, frozenset({"admin"}), family, "t-1")
+    who = await verifier.verify(token)
+    assert who == Principal(USER, frozenset({"admin"}), family, "t-1")
+    assert who.expires_at == jwt.decode(token, options={"verify_signature": False})["exp"]
 
 
 async def test_roles_and_family_may_be_missing(verifier: TokenVerifier, key: SigningKey) -> None:
@@ -103,6 +106,61 @@ async def test_a_token_that_is_not_for_us_is_refused(
     else:
         token = make_token(key, USER, **changes)
     await refusal(verifier, token)
+
+
+async def test_a_known_token_ends_as_any_other(verifier: TokenVerifier, key: SigningKey) -> None:
+    token = make_token(key, USER, expires_in=timedelta(seconds=-3))
+    assert (await verifier.verify(token)).user_id == USER
+    await asyncio.sleep(2.1)
+    assert "expired" in (await refusal(verifier, token)).detail
+
+
+async def test_a_known_token_ends_with_its_key(settings: ServiceSettings, key: SigningKey) -> None:
+    keys = {key.key_id: key.public}
+
+    class Keys:
+        async def key(self, key_id: str) -> Ed25519PublicKey | None:
+            return keys.get(key_id)
+
+    verifier, token = TokenVerifier(settings, Keys()), make_token(key, USER)
+    assert (await verifier.verify(token)).user_id == USER
+    keys[key.key_id] = SigningKey().public
+    await refusal(verifier, token)
+    keys.clear()
+    await refusal(verifier, token)
+
+
+async def test_a_known_token_ends_with_its_session(settings: ServiceSettings, key: SigningKey) -> None:
+    ended: set[UUID | None] = set()
+
+    async def revoked(principal: Principal) -> bool:
+        return principal.family_id in ended
+
+    verifier = TokenVerifier(settings, key.source(), revoked=revoked)
+    family = uuid4()
+    token = make_token(key, USER, family_id=family)
+    assert (await verifier.verify(token)).family_id == family
+    ended.add(family)
+    await refusal(verifier, token)
+
+
+async def test_a_known_token_lends_nothing_to_others(verifier: TokenVerifier, key: SigningKey) -> None:
+    mine, other = make_token(key, USER), make_token(key, uuid4())
+    assert (await verifier.verify(mine)).user_id == USER
+    assert (await verifier.verify(other)).user_id != USER
+    content, _, signature = mine.rpartition(".")
+    await refusal(verifier, f"{content}.{other.rpartition('.')[2]}")
+    await refusal(verifier, f"{other.rpartition('.')[0]}.{signature}")
+
+
+async def test_only_so_many_tokens_are_known(
+    verifier: TokenVerifier, key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "_VERIFIED_MAX", 2)
+    tokens = [make_token(key, USER, jti=str(number)) for number in range(5)]
+    for token in tokens * 2:
+        assert (await verifier.verify(token)).user_id == USER
+    assert len(verifier._verified) == 2
 
 
 async def test_a_little_skew_is_forgiven(verifier: TokenVerifier, key: SigningKey) -> None:
@@ -201,6 +259,26 @@ async def test_keys_are_fetched_once(sidecar: RecordingSidecar, key: SigningKey,
         assert found is not None
         assert found.public_bytes_raw() == key.public.public_bytes_raw()
     assert sidecar.invocations == [("task-api", "GET", "/.well-known/jwks.json")]
+
+
+async def test_who_comes_while_keys_are_fetched_waits_for_them(
+    sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = sidecar.invoke
+
+    async def slow(*given: Any, **more: Any) -> Answer:
+        await asyncio.sleep(0.01)
+        return await original(*given, **more)
+
+    monkeypatch.setattr(sidecar, "invoke", slow)
+    keys = SiblingKeys(sidecar)
+    found = await asyncio.gather(*(keys.key(key.key_id) for _ in range(20)))
+    assert None not in found
+    assert len(sidecar.invocations) == 1
+    sidecar.unavailable = True
+    away = SiblingKeys(sidecar)
+    answers = await asyncio.gather(*(away.key(key.key_id) for _ in range(20)), return_exceptions=True)
+    assert all(isinstance(answer, SidecarError) for answer in answers)
 
 
 async def test_unknown_keys_are_asked_for_at_most_every_ten_seconds(

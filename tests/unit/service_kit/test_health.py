@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import datetime
 from time import perf_counter
 
 import httpx
 import pytest
-import pytest_asyncio
 from fastapi import FastAPI
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -18,7 +17,6 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from service_kit import health
 from service_kit.health import Dependency, install_health
 from service_kit.settings import ServiceSettings
-from service_kit.sidecar import Sidecar
 
 
 class Switch:
@@ -198,102 +196,7 @@ async def test_checks_are_measured(
     assert sample("dependency_available", dependency="kafka") == 1
 
 
-class Daprd:
-    """A sidecar that says what it is subscribed to, or is not there."""
-
-    def __init__(self) -> None:
-        self.subscriptions: list[dict[str, str]] = []
-        self.answers: Callable[[httpx.Request], httpx.Response] = self._metadata
-
-    def _metadata(self, _: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json={"subscriptions": self.subscriptions})
-
-    def refuse(self, request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused", request=request)
-
-    def hang(self, request: httpx.Request) -> httpx.Response:
-        raise httpx.ReadTimeout("slow", request=request)
-
-
-@pytest.fixture
-def daprd() -> Daprd:
-    return Daprd()
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def beside(settings: ServiceSettings, redis: Switch, daprd: Daprd) -> AsyncIterator[httpx.AsyncClient]:
-    """Calls an app that has that sidecar."""
-    service = FastAPI()
-    sidecar = Sidecar(settings, transport=httpx.MockTransport(lambda request: daprd.answers(request)))
-    install_health(service, settings, [redis.dependency], sidecar)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(service), base_url="http://test") as caller:
-        yield caller
-    await sidecar.aclose()
-
-
-async def deliveries(client: httpx.AsyncClient) -> int:
-    return (await client.get("/health/deliveries")).status_code
-
-
-@pytest.mark.parametrize("there", [True, False], ids=["fresh", "absent"])
-async def test_a_sidecar_without_subscriptions_may_deliver_at_once(
-    beside: httpx.AsyncClient, daprd: Daprd, there: bool
-) -> None:
-    if not there:
-        daprd.answers = daprd.refuse
-    assert await deliveries(beside) == 200
-
-
-@pytest.mark.parametrize("slow", [False, True], ids=["subscribed", "no answer"])
-async def test_a_sidecar_of_an_earlier_process_waits(
-    beside: httpx.AsyncClient, daprd: Daprd, seconds: Seconds, slow: bool
-) -> None:
-    daprd.subscriptions = [{"topic": "task-created"}]
-    if slow:
-        daprd.answers = daprd.hang
-    assert await deliveries(beside) == 503
-    assert (await beside.get("/health/ready")).status_code == 200
-    for _ in range(13):
-        seconds.now += 1
-        assert await deliveries(beside) == 503
-    seconds.now += 1
-    assert await deliveries(beside) == 200
-
-
-async def test_deliveries_that_were_off_stay_off_for_a_while(
-    beside: httpx.AsyncClient, redis: Switch, seconds: Seconds
-) -> None:
-    assert await deliveries(beside) == 200
-    seconds.now += 1
-    redis.error = OSError()
-    assert await deliveries(beside) == 503
-    redis.error = None
-    for _ in range(13):
-        seconds.now += 1
-        assert await deliveries(beside) == 503
-    assert (await beside.get("/health/ready")).status_code == 200
-    seconds.now += 1
-    assert await deliveries(beside) == 200
-
-
-async def test_what_was_never_on_needs_no_wait(
-    beside: httpx.AsyncClient, redis: Switch, seconds: Seconds
-) -> None:
-    redis.error = OSError()
-    assert await deliveries(beside) == 503
-    redis.error = None
-    seconds.now += 1
-    assert await deliveries(beside) == 200
-
-
-async def test_a_stall_turns_deliveries_off(beside: httpx.AsyncClient, seconds: Seconds) -> None:
-    assert await deliveries(beside) == 200
-    seconds.now += 1
-    assert await deliveries(beside) == 200
-    seconds.now += 1.6
-    assert await deliveries(beside) == 503
-    for _ in range(13):
-        seconds.now += 1
-        assert await deliveries(beside) == 503
-    seconds.now += 1
-    assert await deliveries(beside) == 200
+async def test_a_store_that_is_slow_stops_no_deliveries(client: httpx.AsyncClient, redis: Switch) -> None:
+    redis.delay = 0.7
+    answers = await asyncio.gather(client.get("/health/ready"), client.get("/health/deliveries"))
+    assert [answer.status_code for answer in answers] == [503, 200]

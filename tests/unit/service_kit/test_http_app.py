@@ -174,6 +174,24 @@ async def test_the_largest_body_passes(client: httpx.AsyncClient) -> None:
     assert (await client.post("/raw", content=b"x" * MAX_BODY_BYTES)).json() == MAX_BODY_BYTES
 
 
+async def test_a_path_may_take_more_and_has_its_own_bound(settings: ServiceSettings) -> None:
+    service = FastAPI()
+    install_http(service, settings, larger_bodies={"/files": 2 * MAX_BODY_BYTES})
+
+    async def size(request: Request) -> int:
+        return len(await request.body())
+
+    for path in ("/files", "/other"):
+        service.add_api_route(path, size, methods=["POST"])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(service), base_url="http://test") as caller:
+        for path, length, status in [
+            ("/files", 2 * MAX_BODY_BYTES, 200),
+            ("/files", 2 * MAX_BODY_BYTES + 1, 413),
+            ("/other", MAX_BODY_BYTES + 1, 413),
+        ]:
+            assert (await caller.post(path, content=b"x" * length)).status_code == status
+
+
 async def test_an_announced_body_that_is_too_large_is_refused_at_once(client: httpx.AsyncClient) -> None:
     answer = await client.post("/raw", content=b"x" * (MAX_BODY_BYTES + 1))
     assert (answer.status_code, answer.json()["error_code"]) == (413, "body_too_large")
@@ -211,9 +229,14 @@ async def test_named_origins_are_let_in(settings: ServiceSettings) -> None:
     install_http(service, settings.model_copy(update={"cors_allowed_origins": ("https://app.example",)}))
     transport = httpx.ASGITransport(service)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as caller:
-        ask = {"Origin": "https://app.example", "Access-Control-Request-Method": "PATCH"}
+        ask = {
+            "Origin": "https://app.example",
+            "Access-Control-Request-Method": "PATCH",
+            "Access-Control-Request-Headers": "authorization,if-match,last-event-id",
+        }
         allowed = await caller.options("/docs", headers=ask)
         other = await caller.options("/docs", headers=ask | {"Origin": "https://evil.example"})
+    assert allowed.status_code == 200
     assert allowed.headers["access-control-allow-origin"] == "https://app.example"
     assert "access-control-allow-origin" not in other.headers
     assert "x-request-id" in allowed.headers
@@ -247,7 +270,7 @@ async def test_streams_are_passed_on_as_they_come(app: FastAPI) -> None:
         "path": "/stream",
         "raw_path": b"/stream",
         "query_string": b"",
-        "headers": [],
+        "headers": [(b"host", b"test")],
         "root_path": "",
         "http_version": "1.1",
         "scheme": "http",
@@ -283,3 +306,19 @@ async def test_a_wrong_method_is_told_all_that_the_address_answers(
     answer = await client.put("/things/1")
     assert answer.status_code == 405
     assert answer.headers["allow"] == "DELETE, GET, PATCH"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_token_in_a_path_is_not_logged(
+    app: FastAPI, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, fails: bool
+) -> None:
+    @app.post("/undo/{token}/of/{task_id}")
+    async def undo(token: str, task_id: int) -> None:
+        if fails:
+            raise RuntimeError("a bug")
+
+    with caplog.at_level("INFO"):
+        await client.post("/undo/opens-it/of/7")
+    ours = [one.getMessage() for one in caplog.records if one.name.startswith("service_kit")]
+    assert len(ours) == 1 + fails
+    assert all("path=/undo/***/of/7" in line for line in ours)

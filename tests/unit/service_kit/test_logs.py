@@ -9,24 +9,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 from pydantic import SecretStr
 
 from service_kit import telemetry
 from service_kit.logs import configure_logs, get_logger
 from service_kit.settings import ServiceSettings
+from service_kit.testing.logging_restored import logging_restored
 
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
     """Put the logging of the test run back."""
-    root = logging.getLogger()
-    handlers, level, config = list(root.handlers), root.level, structlog.get_config()
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(False)
-    structlog.configure(**config)
+    with logging_restored():
+        yield
 
 
 class Lines:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
-from fastapi import Body, FastAPI, HTTPException, Query
+from fastapi import APIRouter, Body, FastAPI, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from service_kit.problems import CONTENT_TYPE, FieldError, Problem, install_problems
@@ -53,6 +53,21 @@ def routes(app: FastAPI) -> None:
     @app.get("/teapot")
     async def teapot() -> None:
         raise HTTPException(418)
+
+    things = APIRouter()
+
+    @things.get("/things/search")
+    async def search() -> None: ...
+
+    @things.patch("/things/{number}")
+    async def change(number: int) -> int:
+        return number
+
+    @things.delete("/things/{number}")
+    async def remove(number: int) -> int:
+        return number
+
+    app.include_router(things)
 
     @app.get("/broken")
     async def broken() -> None:
@@ -122,6 +137,23 @@ async def test_unknown_addresses_and_methods(client: httpx.AsyncClient) -> None:
     assert (wrong.status_code, wrong.json()["error_code"]) == (405, "method_not_allowed")
     assert wrong.headers["allow"] == "GET"
     assert "nothing at this address" in nowhere.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allow"),
+    [
+        ("PUT", "/things/1", 405, "DELETE, PATCH"),
+        ("POST", "/things/search", 405, "GET"),
+        ("PATCH", "/things/search", 405, "GET"),
+        ("PATCH", "/things/one", 422, None),
+        ("PATCH", "/things/1", 200, None),
+    ],
+)
+async def test_a_refused_method_is_told_which_ones_are_not(
+    client: httpx.AsyncClient, method: str, path: str, status: int, allow: str | None
+) -> None:
+    answer = await client.request(method, path)
+    assert (answer.status_code, answer.headers.get("allow")) == (status, allow)
 
 
 async def test_a_status_without_words_of_ours(client: httpx.AsyncClient) -> None:

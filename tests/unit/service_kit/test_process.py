@@ -89,6 +89,7 @@ async def test_an_error_never_ends_it(sample: Callable[..., float], caplog: pyte
     assert sample("loop_errors_total", loop="fragile") == before + 2
     assert "number 2" in caplog.text
     assert sample("loop_last_step_timestamp_seconds", loop="fragile") > 0
+    assert sample("loop_next_step_timestamp_seconds", loop="fragile") > 0
 
 
 async def test_errors_in_a_row_wait_longer_and_longer(monkeypatch: pytest.MonkeyPatch) -> None:

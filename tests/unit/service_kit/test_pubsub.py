@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ from fastapi import FastAPI
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from event_contracts.envelope import CloudEvent
-from service_kit.pubsub import Outcome, subscribe
+from service_kit import pubsub
+from service_kit.deliveries import Deliveries
+from service_kit.pubsub import AT_ONCE, Outcome, subscribe
 from service_kit.settings import ServiceSettings
 from service_kit.sidecar import SidecarUnavailable
 from service_kit.state_store import StateConflict, StateUnavailable
 from service_kit.telemetry import correlation_id, current_traceparent
+from service_kit.testing.waiting import eventually
 
 EXAMPLES = Path(__file__).parents[3] / "packages/event-contracts/examples"
 DUE: dict[str, Any] = json.loads((EXAMPLES / "reminder.due.v1.json").read_text(encoding="utf-8"))
@@ -194,6 +198,95 @@ async def test_the_unexpected_is_retried_with_a_traceback(
     assert record.exc_info is not None
 
 
+class Soon(Handler):
+    """Fails until it was called `after` times; the first time it is told so, deliveries are off from then on."""
+
+    def __init__(self, after: int, error: Exception | None, stop: Callable[[], None] | None = None) -> None:
+        super().__init__()
+        self.after = after
+        self.trouble = error
+        self.stop = stop
+
+    async def __call__(self, event: CloudEvent[Any]) -> Outcome:
+        self.error = self.trouble if len(self.events) < self.after else None
+        self.outcome = (
+            Outcome.RETRY if self.error is None and len(self.events) < self.after else Outcome.SUCCESS
+        )
+        if self.stop is not None:
+            self.stop()
+        return await super().__call__(event)
+
+
+class On(Deliveries):
+    """What the sidecar was told."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.on = True
+
+    @property
+    def are_on(self) -> bool:
+        return self.on
+
+
+@pytest.fixture
+def on(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> On:
+    monkeypatch.setattr(pubsub, "TRIED_FOR_SECONDS", 0.5)
+    monkeypatch.setattr(pubsub, "_AGAIN_AFTER_SECONDS", 0.05)
+    told = app.state.deliveries = On()
+    return told
+
+
+Called = Callable[[Soon], Awaitable[str]]
+
+
+@pytest.fixture
+def called(
+    app: FastAPI, settings: ServiceSettings, client: httpx.AsyncClient, sidecar_headers: dict[str, str]
+) -> Called:
+    async def deliver(soon: Soon) -> str:
+        subscribe(app, settings, {"reminder-due": soon})
+        answer = await client.post(
+            "/events/reminder-due",
+            content=json.dumps(DUE),
+            headers={"content-type": "application/cloudevents+json", **sidecar_headers},
+        )
+        return str(answer.json()["status"])
+
+    return deliver
+
+
+@pytest.mark.parametrize("error", [RedisConnectionError("away"), None], ids=["trouble", "asked for"])
+async def test_passing_trouble_is_outlasted_where_it_is(
+    called: Called, on: On, error: Exception | None
+) -> None:
+    soon = Soon(3, error)
+    assert await called(soon) == "SUCCESS"
+    assert len(soon.events) == 4
+
+
+async def test_what_does_not_pass_is_answered_before_the_sidecar_gives_up(called: Called, on: On) -> None:
+    soon = Soon(1_000, RedisConnectionError("away"))
+    began = asyncio.get_running_loop().time()
+    assert await called(soon) == "RETRY"
+    assert asyncio.get_running_loop().time() - began >= 0.5
+    assert len(soon.events) >= 3
+
+
+@pytest.mark.parametrize("how", ["off", "off meanwhile", "a fault of ours"])
+async def test_nothing_is_held_once_deliveries_are_off_and_no_fault_of_ours(
+    called: Called, on: On, how: str
+) -> None:
+    def stop() -> None:
+        on.on = False
+
+    on.on = how != "off"
+    error = ZeroDivisionError("of ours") if how == "a fault of ours" else RedisConnectionError("away")
+    soon = Soon(1_000, error, stop if how == "off meanwhile" else None)
+    assert await called(soon) == "RETRY"
+    assert len(soon.events) == 1
+
+
 async def test_deliveries_are_counted(
     deliver: Deliver, handler: Handler, sample: Callable[..., float]
 ) -> None:
@@ -218,3 +311,81 @@ async def test_deliveries_are_counted(
 
 def test_outcomes_are_daprs_words() -> None:
     assert [outcome.value for outcome in Outcome] == ["SUCCESS", "RETRY", "DROP"]
+
+
+class Busy(Handler):
+    """Holds what it is given until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def __call__(self, event: CloudEvent[Any]) -> Outcome:
+        await super().__call__(event)
+        await self.go.wait()
+        return Outcome.SUCCESS
+
+
+async def test_no_more_is_begun_than_can_be_ended_in_time(
+    app: FastAPI, settings: ServiceSettings, client: httpx.AsyncClient, sidecar_headers: dict[str, str]
+) -> None:
+    """As many deliveries as a sidecar hands over at once: the first ones end first, and all of them do."""
+    busy = Busy()
+    subscribe(app, settings, {"reminder-due": busy, "task-created": busy})
+    headers = {"content-type": "application/cloudevents+json", **sidecar_headers}
+    under_way = [
+        asyncio.create_task(
+            client.post("/events/reminder-due", content=json.dumps({**DUE, "id": str(n)}), headers=headers)
+        )
+        for n in range(42)
+    ]
+    await eventually(lambda: _reached(busy, AT_ONCE))
+    await asyncio.sleep(0.05)
+    assert len(busy.events) == AT_ONCE
+    busy.go.set()
+    assert {(await one).json()["status"] for one in under_way} == {"SUCCESS"}
+    assert [event.id for event in busy.events] == [str(n) for n in range(42)]
+
+
+async def test_what_comes_again_while_it_is_worked_on_gets_the_outcome_of_that(
+    app: FastAPI,
+    settings: ServiceSettings,
+    client: httpx.AsyncClient,
+    sidecar_headers: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The sidecar hung up after three seconds and asks again: the work is done once, its outcome is not lost."""
+    busy = Busy()
+    subscribe(app, settings, {"reminder-due": busy, "task-created": busy})
+    headers = {"content-type": "application/cloudevents+json", **sidecar_headers}
+
+    def deliver() -> asyncio.Task[httpx.Response]:
+        return asyncio.create_task(
+            client.post("/events/reminder-due", content=json.dumps(DUE), headers=headers)
+        )
+
+    given_up = deliver()
+    await eventually(lambda: _reached(busy, 1))
+    given_up.cancel()
+    again = deliver()
+    await asyncio.sleep(0.05)
+    monkeypatch.setattr(pubsub, "GIVEN_UP_AFTER_SECONDS", 0.0)
+    busy.go.set()
+    assert (await again).json() == {"status": "SUCCESS"}
+    assert (await deliver()).json() == {"status": "SUCCESS"}, "a third one, a moment after the work was done"
+    assert len(busy.events) == 1
+
+
+async def test_what_was_to_come_again_is_worked_on_again(
+    deliver: Deliver, handler: Handler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pubsub, "GIVEN_UP_AFTER_SECONDS", 0.0)
+    handler.outcome = Outcome.RETRY
+    assert [await deliver(), await deliver()] == ["RETRY", "RETRY"]
+    handler.outcome = Outcome.SUCCESS
+    assert await deliver() == "SUCCESS"
+    assert len(handler.events) == 3
+
+
+async def _reached(busy: Busy, count: int) -> bool:
+    return len(busy.events) >= count

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+import aiohttp
 import httpx
 import orjson
 import pytest
 
 from service_kit.settings import ServiceSettings
-from service_kit.sidecar import Sidecar
-from service_kit.state_store import StateConflict, StateStore, StateUnavailable, StateWriteFailed, Stored
+from service_kit.sidecar import Answer
+from service_kit.state_store import (
+    Replacement,
+    StateConflict,
+    StateStore,
+    StateUnavailable,
+    StateWriteFailed,
+    Stored,
+)
+from service_kit.testing.fakes import AnsweringSidecar
 
 
 class Daprd:
     def __init__(self) -> None:
         self.asked: list[httpx.Request] = []
-        self.answer = httpx.Response(204)
+        self.answer = Answer(204)
         self.error: Exception | None = None
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
+    def __call__(self, request: httpx.Request) -> Answer:
         self.asked.append(request)
         if self.error is not None:
             raise self.error
@@ -37,7 +46,7 @@ def daprd() -> Daprd:
 
 @pytest.fixture
 def store(settings: ServiceSettings, daprd: Daprd) -> StateStore:
-    return StateStore(Sidecar(settings, transport=httpx.MockTransport(daprd)), "statestore")
+    return StateStore(AnsweringSidecar(settings, daprd), "statestore")
 
 
 def written(daprd: Daprd) -> dict[str, Any]:
@@ -72,7 +81,7 @@ async def test_a_delete_names_its_etag(store: StateStore, daprd: Daprd) -> None:
 
 
 async def test_a_document_is_its_value_and_etag(store: StateStore, daprd: Daprd) -> None:
-    daprd.answer = httpx.Response(200, content=b'{"version":3}', headers={"ETag": "4"})
+    daprd.answer = Answer(200, content=b'{"version":3}', headers={"etag": "4"})
     assert await store.get("a/b") == Stored({"version": 3}, "4")
     assert daprd.last.url.raw_path == b"/v1.0/state/statestore/a%2Fb"
 
@@ -83,7 +92,7 @@ async def test_no_document_is_none(store: StateStore, daprd: Daprd) -> None:
 
 async def test_many_documents_are_one_request(store: StateStore, daprd: Daprd) -> None:
     found = [{"key": "a", "data": {"n": 1}, "etag": "2"}, {"key": "b"}]
-    daprd.answer = httpx.Response(200, content=orjson.dumps(found))
+    daprd.answer = Answer(200, content=orjson.dumps(found))
     assert await store.get_many(["a", "b"]) == {"a": Stored({"n": 1}, "2")}
     assert daprd.last.url.path == "/v1.0/state/statestore/bulk"
     assert orjson.loads(daprd.last.content)["keys"] == ["a", "b"]
@@ -92,31 +101,37 @@ async def test_many_documents_are_one_request(store: StateStore, daprd: Daprd) -
 
 
 async def test_one_document_that_failed_fails_all(store: StateStore, daprd: Daprd) -> None:
-    daprd.answer = httpx.Response(200, content=orjson.dumps([{"key": "a", "error": "redis is away"}]))
+    daprd.answer = Answer(200, content=orjson.dumps([{"key": "a", "error": "redis is away"}]))
     with pytest.raises(StateUnavailable, match="redis is away"):
         await store.get_many(["a"])
 
 
 async def attempt_all(store: StateStore, expected: type[StateWriteFailed]) -> None:
-    for write in (store.create("a", {}), store.replace("a", {}, "1"), store.delete("a", "1")):
+    writes = (
+        store.create("a", {}),
+        store.replace("a", {}, "1"),
+        store.replace_many([Replacement("a", {}, "1")]),
+        store.delete("a", "1"),
+    )
+    for write in writes:
         with pytest.raises(expected) as caught:
             await write
         assert type(caught.value) is expected
 
 
 async def test_409_is_a_conflict(store: StateStore, daprd: Daprd) -> None:
-    daprd.answer = httpx.Response(409, text="ERR_STATE_SAVE: possible etag mismatch")
+    daprd.answer = Answer(409, b"ERR_STATE_SAVE: possible etag mismatch")
     await attempt_all(store, StateConflict)
 
 
 async def test_a_500_that_speaks_of_etags_is_a_conflict(store: StateStore, daprd: Daprd) -> None:
-    daprd.answer = httpx.Response(500, text="ERR_STATE_SAVE: failed saving state: possible etag mismatch")
+    daprd.answer = Answer(500, b"ERR_STATE_SAVE: failed saving state: possible etag mismatch")
     await attempt_all(store, StateConflict)
 
 
 @pytest.mark.parametrize("status", [400, 403, 500, 503])
 async def test_other_failures_are_unavailable(store: StateStore, daprd: Daprd, status: int) -> None:
-    daprd.answer = httpx.Response(status, text="ERR_STATE_STORE_NOT_CONFIGURED")
+    daprd.answer = Answer(status, b"ERR_STATE_STORE_NOT_CONFIGURED")
     await attempt_all(store, StateUnavailable)
     with pytest.raises(StateUnavailable):
         await store.get("a")
@@ -124,13 +139,13 @@ async def test_other_failures_are_unavailable(store: StateStore, daprd: Daprd, s
         await store.get_many(["a"])
 
 
-@pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow")])
+@pytest.mark.parametrize("error", [aiohttp.ServerDisconnectedError("gone"), TimeoutError("slow")])
 async def test_no_answer_is_unavailable(store: StateStore, daprd: Daprd, error: Exception) -> None:
     daprd.error = error
     await attempt_all(store, StateUnavailable)
 
 
 async def test_a_document_is_an_object(store: StateStore, daprd: Daprd) -> None:
-    daprd.answer = httpx.Response(200, content=b"[1]", headers={"ETag": "4"})
+    daprd.answer = Answer(200, content=b"[1]", headers={"etag": "4"})
     with pytest.raises(StateUnavailable, match="list"):
         await store.get("a")

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import re
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from service_kit.settings import ServiceSettings
 from service_kit.telemetry import (
     bind_correlation_id,
+    carry_on,
     configure_telemetry,
     continue_trace,
     correlation_id,
     current_traceparent,
     current_tracestate,
+    link_to,
     shutdown_telemetry,
     span,
 )
+from service_kit.testing.spans import SpanCollector, collecting_spans
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
+OTHER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def test_outside_of_spans_there_is_no_context() -> None:
@@ -61,6 +62,22 @@ def test_the_sampling_decision_is_passed_on(unsampled: str) -> None:
         assert str(current_traceparent()).endswith("-00")
 
 
+@pytest.mark.parametrize("flags", ["00", "01"])
+def test_a_later_event_is_of_the_trace_that_it_is_told_for(flags: str) -> None:
+    parent = f"00-{TRACE}-00f067aa0ba902b7-{flags}"
+    with span("something else"):
+        told = carry_on(parent, "reminder-due publish")
+    assert told is not None
+    version, trace, sender, decision = told.split("-")
+    assert (version, trace, decision) == ("00", TRACE, flags)
+    assert re.fullmatch(r"[0-9a-f]{16}", sender)
+    assert sender != "00f067aa0ba902b7"
+
+
+def test_a_trace_that_cannot_be_read_begins_anew_for_a_later_event() -> None:
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]", str(carry_on("nonsense", "x")))
+
+
 @pytest.mark.parametrize("bad", [None, "", "nonsense", f"00-{'0' * 32}-00f067aa0ba902b7-01"])
 def test_an_event_without_a_trace_begins_one_of_its_own(bad: str | None) -> None:
     with continue_trace(bad, None, "x"):
@@ -87,48 +104,14 @@ async def test_tasks_keep_their_correlation_apart() -> None:
     assert correlation_id() is None
 
 
-class Collector:
-    """An OTLP collector that keeps what it gets."""
-
-    def __init__(self) -> None:
-        self.requests: list[ExportTraceServiceRequest] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                assert self.path == "/v1/traces"
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if self.headers.get("content-encoding") == "gzip":
-                    import gzip
-
-                    body = gzip.decompress(body)
-                outer.requests.append(ExportTraceServiceRequest.FromString(body))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
 @pytest.fixture
-def collector() -> Iterator[Collector]:
-    running = Collector()
-    yield running
-    running.close()
+def collector() -> Iterator[SpanCollector]:
+    with collecting_spans() as running:
+        yield running
 
 
 def test_with_a_collector_spans_are_sent_at_the_latest_at_shutdown(
-    settings: ServiceSettings, collector: Collector
+    settings: ServiceSettings, collector: SpanCollector
 ) -> None:
     configure_telemetry(settings.model_copy(update={"otel_exporter_otlp_endpoint": collector.url + "/"}))
     with (
@@ -138,20 +121,36 @@ def test_with_a_collector_spans_are_sent_at_the_latest_at_shutdown(
     ):
         raise KeyError("gone")
     shutdown_telemetry()
-    resource = collector.requests[0].resource_spans[0]
-    names = {item.name: item for item in resource.scope_spans[0].spans}
+    names = {item.name: item for item in collector.spans()}
     assert {"task-created process", "apply"} == names.keys()
-    assert names["apply"].trace_id.hex() == TRACE
-    assert names["apply"].parent_span_id == names["task-created process"].span_id
-    assert names["apply"].status.code == 2
-    attributes = {item.key: item.value.string_value for item in resource.resource.attributes}
-    assert attributes["service.name"] == "reminders"
+    assert names["apply"].trace_id == TRACE
+    assert names["apply"].parent_id == names["task-created process"].span_id
+    assert names["apply"].has_failed
+    assert names["apply"].service == "reminders"
 
 
-def test_unsampled_traces_are_not_sent(settings: ServiceSettings, collector: Collector) -> None:
+@pytest.mark.parametrize(("other", "links"), [(OTHER, (OTHER[3:35],)), (None, ()), ("nonsense", ())])
+def test_a_span_may_have_to_do_with_another_trace(
+    settings: ServiceSettings, collector: SpanCollector, other: str | None, links: tuple[str, ...]
+) -> None:
+    configure_telemetry(settings.model_copy(update={"otel_exporter_otlp_endpoint": collector.url}))
+    with continue_trace(PARENT, None, "deliver email"):
+        link_to(other)
+    shutdown_telemetry()
+    (sent,) = collector.spans()
+    assert (sent.trace_id, sent.links) == (TRACE, links)
+
+
+def test_links_cost_nothing_where_spans_go_nowhere() -> None:
+    with continue_trace(PARENT, None, "deliver email"):
+        link_to(OTHER)
+    link_to(OTHER)
+
+
+def test_unsampled_traces_are_not_sent(settings: ServiceSettings, collector: SpanCollector) -> None:
     chosen = {"otel_exporter_otlp_endpoint": collector.url, "trace_sample_ratio": 0.0}
     configure_telemetry(settings.model_copy(update=chosen))
     with span("work"):
         assert int(str(current_traceparent())[-2:], 16) & 1 == 0
     shutdown_telemetry()
-    assert collector.requests == []
+    assert collector.spans() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
 from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -23,7 +24,7 @@ def deliver(folder: Path, subject: str, *recipients: str) -> None:
     envelope = Envelope()
     envelope.mail_from = "reminders@taskstream.example"
     envelope.rcpt_tos = list(recipients)
-    envelope.content = message.as_bytes()
+    envelope.content = message.as_bytes(policy=SMTP_POLICY)
 
     async def take() -> str:
         sink = FileSink(folder)
@@ -40,8 +41,8 @@ def test_mails_come_back_in_order_and_whole(tmp_path: Path) -> None:
     both = mail.read(tmp_path)
     assert [each.subject for each in both] == ["first", "second — später"]
     assert both[0].received < both[1].received
-    assert both[0].text.strip() == "Gießen nicht vergessen."
-    assert both[0].html.strip() == "<p>Gießen</p>"
+    assert both[0].text == "Gießen nicht vergessen.\n"
+    assert both[0].html == "<p>Gießen</p>\n"
     assert [each.subject for each in mail.read(tmp_path, to="bob@taskstream.example")] == ["second — später"]
     assert len(mail.read(tmp_path, to="ada@taskstream.example")) == 2
     assert both[1].as_dict()["to"] == ["bob@taskstream.example", "Ada@taskstream.example"]

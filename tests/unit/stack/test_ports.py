@@ -10,7 +10,7 @@ from stack.ports import MAX_REPLICAS, MAX_SERVICES, Ports
 
 
 def all_ports(ports: Ports) -> list[int]:
-    result = [ports.postgres, ports.redis, ports.kafka, ports.kafka_controller, ports.smtp]
+    result = [ports.postgres, ports.redis, ports.kafka, ports.kafka_controller, ports.smtp, ports.exporter]
     for service in range(MAX_SERVICES):
         for replica in range(1, MAX_REPLICAS + 1):
             each = ports.replica(service, replica)

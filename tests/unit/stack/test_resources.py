@@ -14,7 +14,7 @@ from stack.layout import checkout
 from stack.ports import Ports
 from stack.services import TASKSTREAM, Facts
 
-FACTS = Facts(Ports.of("t1"), Identity("pg", "rd", "dapr", "app", "pem", "cluster"))
+FACTS = Facts(Ports.of("t1"), Identity("pg", "rd", "dapr", "app", "pem", "key", "link", "vapid", "cluster"))
 
 
 def test_the_secret_store_points_to_the_secrets_of_the_instance(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_every_secret_that_the_components_ask_for_is_there() -> None:
     secrets = resources.secrets(FACTS)
     asked = 0
     for path in sorted((checkout() / "components").glob("*.yaml")):
-        for item in yaml.safe_load(path.read_text())["spec"].get("metadata", []):
+        for item in yaml.safe_load(path.read_text()).get("spec", {}).get("metadata", []):
             if reference := item.get("secretKeyRef"):
                 assert secrets[reference["name"]][reference["key"]]
                 asked += 1
@@ -49,8 +49,8 @@ def test_names_are_resolved_within_the_instance(tmp_path: Path) -> None:
     ("endpoint", "expected"),
     [
         (
-            "http://127.0.0.1:4317",
-            {"endpointAddress": "127.0.0.1:4317", "isSecure": False, "protocol": "grpc"},
+            "http://127.0.0.1:40001",
+            {"endpointAddress": "127.0.0.1:40001", "isSecure": False, "protocol": "http"},
         ),
         (
             "https://collector:4318/",
@@ -68,5 +68,8 @@ def test_only_the_services_that_need_a_secret_get_it() -> None:
     assert [name for name, values in environments.items() if "DATABASE_URL" in values] == ["task-api"]
     assert [name for name, values in environments.items() if "JWT_PRIVATE_KEYS" in values] == ["task-api"]
     assert environments["notifier"]["PUBLIC_URL"] == "http://127.0.0.1:23110"
+    assert environments["notifier"]["LINKS_URL"] == "http://127.0.0.1:23125"
+    for secret in ("LINK_SECRETS", "VAPID_PRIVATE_KEY"):
+        assert [name for name, values in environments.items() if secret in values] == ["notifier"]
     assert environments["task-api"]["DATABASE_URL"] == "postgresql://taskstream:pg@127.0.0.1:23100/taskstream"
     assert FACTS.redis_url == "redis://:rd@127.0.0.1:23101/0"

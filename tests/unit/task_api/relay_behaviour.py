@@ -20,7 +20,7 @@ from tests.unit.task_api.relay_parts import (
 
 from task_api.application import relay_metrics
 from task_api.application.outbox_ports import BrokerUnavailable, OutboxRow
-from task_api.application.relay_outbox import MAX_BYTES, MAX_EVENTS, PARK_AFTER, OutboxRelay
+from task_api.application.relay_outbox import LANES, MAX_BYTES, MAX_EVENTS, PARK_AFTER, OutboxRelay
 
 
 class RelayBehaviour:
@@ -58,22 +58,94 @@ class RelayBehaviour:
         assert await table.left() == {}
         assert {broker.keys[row] for row in ids[:3]} == {f"key-{row}" for row in ids[:3]}
 
-    async def test_one_request_a_topic_of_at_most_two_hundred(
+    async def test_one_request_a_topic_of_so_many_at_most(
         self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
     ) -> None:
         ids = await table.add(count=MAX_EVENTS + 50)
         other = await table.add(TOPICS[1], count=5)
         await relay.drain()
         requests = {topic: [len(rows) for at, rows in broker.requests if at == topic] for topic in TOPICS}
-        assert requests == {TOPICS[0]: [MAX_EVENTS, 50], TOPICS[1]: [5]}
-        assert broker.out.count(ids[0]) == 1
-        assert len(set(broker.out)) == len(ids + other)
+        assert (requests[TOPICS[0]][0], sum(requests[TOPICS[0]])) == (MAX_EVENTS, MAX_EVENTS + 50)
+        assert requests[TOPICS[1]] == [5]
+        assert sorted(broker.out) == sorted(ids + other)
+
+    async def test_of_a_backlog_several_batches_are_under_way(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
+    ) -> None:
+        ids = await table.add(count=MAX_EVENTS * (1 + 2 * LANES))
+        all_lanes = asyncio.Barrier(LANES)
+
+        async def meet(topic: str) -> None:
+            if 1 < len(broker.requests) <= 1 + LANES:
+                async with asyncio.timeout(10):
+                    await all_lanes.wait()
+
+        broker.before_sending = lambda topic: asyncio.ensure_future(meet(topic))
+        await relay.drain()
+        assert await table.left() == {}
+        assert sorted(broker.out) == sorted(ids)
+
+    async def test_of_a_backlog_of_great_events_too(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
+    ) -> None:
+        ids = await table.add(count=4 * (1 + 2 * LANES), size=MAX_BYTES // 4)
+        under_way = most = 0
+
+        async def count(topic: str) -> None:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(0.01)
+            under_way -= 1
+
+        broker.before_sending = lambda topic: asyncio.ensure_future(count(topic))
+        await relay.drain()
+        assert most > 1
+        assert sorted(broker.out) == sorted(ids)
+
+    async def test_a_key_goes_out_in_its_order(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
+    ) -> None:
+        chance = random.Random(3)
+        wanted: dict[str, list[UUID]] = {f"key-{number}": [] for number in range(20)}
+        for _ in range(4 * MAX_EVENTS):
+            key = chance.choice(list(wanted))
+            wanted[key] += await table.add(key=key)
+
+        async def dawdle(topic: str) -> None:
+            await asyncio.sleep(chance.uniform(0, 0.01))
+
+        broker.before_sending = lambda topic: asyncio.ensure_future(dawdle(topic))
+        await relay.drain()
+        assert await table.left() == {}
+        for key, ids in wanted.items():
+            assert [row for row in broker.out if broker.keys[row] == key] == ids
+
+    async def test_a_lane_that_fails_leaves_the_others_whole(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
+    ) -> None:
+        ids = await table.add(count=MAX_EVENTS * (1 + LANES))
+
+        def crash() -> None:
+            if len(broker.requests) == 2:
+                raise RuntimeError("something nobody foresaw")
+
+        broker.after_sending = crash
+        with pytest.raises(RuntimeError):
+            await relay.drain()
+        # What the broker has and nobody deleted is the batch of the lane that failed, and nothing else.
+        repeated = set(await table.left()) & set(broker.out)
+        assert repeated == set(broker.requests[1][1])
+        await relay.drain()
+        assert await table.left() == {}
+        assert set(broker.out) == set(ids)
 
     async def test_a_request_stays_within_a_mebibyte(
         self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
     ) -> None:
-        await table.add(count=7, size=300_000)
-        await table.add(size=MAX_BYTES + 1)
+        # Of one key, so that one lane has all of them.
+        await table.add(count=7, size=300_000, key="key")
+        await table.add(size=MAX_BYTES + 1, key="key")
         await relay.drain()
         assert [len(rows) for _, rows in broker.requests] == [3, 3, 1, 1]
         assert await table.left() == {}

@@ -29,7 +29,7 @@ class Table(Protocol):
     def outbox(self) -> Outbox: ...
 
     async def add(
-        self, topic: str = TOPICS[0], count: int = 1, size: int = 100, attempts: int = 0
+        self, topic: str = TOPICS[0], count: int = 1, size: int = 100, attempts: int = 0, key: str = ""
     ) -> list[UUID]:
         """Append rows, oldest first; with `attempts` they have failed before and are due again."""
 

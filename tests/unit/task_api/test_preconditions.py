@@ -22,11 +22,11 @@ from task_api.entrypoints.http.preconditions import _expected, etag
         (etag(12), {12}),
     ],
 )
-def test_which_versions_it_names(header: str | None, versions: set[int] | None) -> None:
-    assert _expected(header) == versions
+async def test_which_versions_it_names(header: str | None, versions: set[int] | None) -> None:
+    assert await _expected(header) == versions
 
 
 @pytest.mark.parametrize("header", ["3", "", '"3', '"3" "4"', "*, *"])
-def test_what_is_no_etag_is_said_so(header: str) -> None:
+async def test_what_is_no_etag_is_said_so(header: str) -> None:
     with pytest.raises(Problem, match="malformed_if_match"):
-        _expected(header)
+        await _expected(header)

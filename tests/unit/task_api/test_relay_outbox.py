@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
+from zlib import crc32
 
 import pytest
 from tests.unit.task_api.relay_behaviour import RelayBehaviour
@@ -16,12 +17,14 @@ from service_kit.sidecar import BulkResult, Outgoing, PublishRejected, SidecarUn
 from service_kit.testing.fakes import RecordingSidecar
 from task_api.adapters.dapr_publisher import DaprPublisher
 from task_api.application.outbox_ports import (
+    EVERYTHING,
     BrokerRefused,
     BrokerUnavailable,
     Failure,
     Outbox,
     OutboxRow,
     OutboxState,
+    Share,
 )
 
 
@@ -70,11 +73,11 @@ class InMemoryTable:
         return self
 
     async def add(
-        self, topic: str = TOPICS[0], count: int = 1, size: int = 100, attempts: int = 0
+        self, topic: str = TOPICS[0], count: int = 1, size: int = 100, attempts: int = 0, key: str = ""
     ) -> list[UUID]:
         ids = [uuid4() for _ in range(count)]
         for row_id in ids:
-            row = OutboxRow(row_id, topic, f"key-{row_id}", b"x" * size)
+            row = OutboxRow(row_id, topic, key or f"key-{row_id}", b"x" * size)
             self.stored[row_id] = _Row(row, attempts, waits=attempts > 0)
         return ids
 
@@ -89,10 +92,18 @@ class InMemoryTable:
         return any(one.due and not one.parked and one.row.topic in topics for one in self.stored.values())
 
     @asynccontextmanager
-    async def take(self, topics: Sequence[str], fresh: int, waited: int) -> AsyncIterator[_Batch]:
+    async def take(
+        self, topics: Sequence[str], fresh: int, waited: int, share: Share = EVERYTHING
+    ) -> AsyncIterator[_Batch]:
         held: list[_Row] = []
         for topic in topics:
-            free = [one for one in self.stored.values() if one.free and one.row.topic == topic]
+            free = [
+                one
+                for one in self.stored.values()
+                if one.free
+                and one.row.topic == topic
+                and crc32(one.row.key.encode()) % share.of == share.number
+            ]
             held += [one for one in free if not one.waits][:fresh]
             held += [one for one in free if one.waits][:waited]
         for one in held:

@@ -6,7 +6,7 @@ import pytest
 
 from service_kit.settings import load_settings
 from service_kit.testing.tokens import SigningKey
-from task_api.settings import MigrationSettings, Settings, asyncpg_url
+from task_api.settings import DatabaseSettings, Settings, asyncpg_url
 
 GOOD = {
     "DATABASE_URL": "postgresql://u:p@127.0.0.1:5432/taskstream",
@@ -14,6 +14,7 @@ GOOD = {
     "APP_API_TOKEN": "a",
     "DAPR_API_TOKEN": "b",
     "JWT_PRIVATE_KEYS": SigningKey().pem,
+    "ENCRYPTION_KEYS": "A" * 43 + "=",
 }
 
 _BROKEN = "-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----"
@@ -52,11 +53,64 @@ def test_addresses_are_brought_to_the_driver(given: str, normalised: str) -> Non
 )
 def test_a_bad_address_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
-    for settings in (Settings, MigrationSettings):
+    for settings in (Settings, DatabaseSettings):
         with pytest.raises(
             SystemExit, match=r"^DATABASE_URL is not valid: it .*; give the address of PostgreSQL"
         ):
             load_settings(settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "authority", "sentence"),
+    [
+        (
+            "postgresql://h/d?sslmode=verify_full",
+            "system",
+            "DATABASE_URL is not valid: its sslmode is none of disable, ",
+        ),
+        (
+            "postgresql://h/d?sslrootcert=/ca",
+            "",
+            "DATABASE_URL is not valid: sslrootcert is not taken from it: the ",
+        ),
+        (
+            "postgresql://h/d?sslmode=require",
+            "a b",
+            "DATABASE_CA is not valid: it holds no certificate as a PEM block",
+        ),
+        (
+            "postgresql://h/d?sslmode=verify-ca",
+            "",
+            "The settings do not fit together: sslmode=verify-ca in DATABASE_URL",
+        ),
+        (
+            "postgresql://h/d",
+            "system",
+            "The settings do not fit together: with sslmode=prefer nothing is verified by ",
+        ),
+    ],
+)
+def test_tls_that_cannot_be_meant_stops_the_start(
+    url: str, authority: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("DATABASE_CA", authority)
+    for settings in (Settings, DatabaseSettings):
+        with pytest.raises(SystemExit, match=f"^{sentence}"):
+            load_settings(settings)
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [(" , ", "it holds no key"), ("A" * 43 + "=,c2hvcnQ=", "key 2 is not 32 bytes in base64url")],
+)
+def test_bad_encryption_keys_are_named_but_not_shown(
+    keys: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENCRYPTION_KEYS", keys)
+    with pytest.raises(SystemExit, match=f"^ENCRYPTION_KEYS is not valid: {why}") as refused:
+        load_settings(Settings)
+    assert "c2hvcnQ" not in str(refused.value)
 
 
 def test_missing_keys_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +140,4 @@ def test_a_migration_needs_the_database_alone(monkeypatch: pytest.MonkeyPatch) -
     for name in GOOD:
         if name != "DATABASE_URL":
             monkeypatch.delenv(name)
-    assert (
-        load_settings(MigrationSettings).database_url.get_secret_value().startswith("postgresql+asyncpg://")
-    )
+    assert load_settings(DatabaseSettings).database_url.get_secret_value().startswith("postgresql+asyncpg://")

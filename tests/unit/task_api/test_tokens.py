@@ -18,8 +18,7 @@ from service_kit.testing.tokens import SigningKey
 from task_api.adapters.ed25519_tokens import SigningKeys, read_private_keys
 from task_api.domain.account import Account
 
-NOW = datetime.now(UTC)
-ACCOUNT = Account(uuid4(), "ada@example.org", "UTC", NOW, NOW, role="admin")
+ACCOUNT = Account(uuid4(), "ada@example.org", "UTC", datetime.now(UTC), datetime.now(UTC), role="admin")
 SETTINGS = ServiceSettings(
     service_name="x",
     app_port=1,
@@ -40,7 +39,7 @@ def verifier(keys: SigningKeys) -> TokenVerifier:
 
 async def test_a_token_says_who_it_is_for() -> None:
     keys, family = keys_of(SigningKey()), uuid4()
-    principal = await verifier(keys).verify(keys.issue(ACCOUNT, family, NOW))
+    principal = await verifier(keys).verify(keys.issue(ACCOUNT, family, datetime.now(UTC)))
     assert (principal.user_id, principal.family_id) == (ACCOUNT.id, family)
     assert principal.roles == {"admin"}
 
@@ -49,17 +48,17 @@ async def test_it_expires_after_a_quarter_of_an_hour() -> None:
     keys = keys_of(SigningKey())
     assert keys.lifetime_seconds == 900
     with pytest.raises(Problem, match="expired"):
-        await verifier(keys).verify(keys.issue(ACCOUNT, uuid4(), NOW - timedelta(minutes=16)))
+        await verifier(keys).verify(keys.issue(ACCOUNT, uuid4(), datetime.now(UTC) - timedelta(minutes=16)))
 
 
 async def test_the_first_key_signs_and_all_verify() -> None:
     old, new = SigningKey(), SigningKey()
     before, after = keys_of(old), keys_of(new, old)
     assert list(after.public_keys) == [new.key_id, old.key_id]
-    await verifier(after).verify(before.issue(ACCOUNT, uuid4(), NOW))
-    await verifier(keys_of(new)).verify(after.issue(ACCOUNT, uuid4(), NOW))
+    await verifier(after).verify(before.issue(ACCOUNT, uuid4(), datetime.now(UTC)))
+    await verifier(keys_of(new)).verify(after.issue(ACCOUNT, uuid4(), datetime.now(UTC)))
     with pytest.raises(Problem, match="unknown key"):
-        await verifier(before).verify(after.issue(ACCOUNT, uuid4(), NOW))
+        await verifier(before).verify(after.issue(ACCOUNT, uuid4(), datetime.now(UTC)))
 
 
 def test_line_breaks_may_be_written_out() -> None:

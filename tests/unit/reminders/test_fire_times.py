@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 from tests.unit.reminders.conftest import START, reminder, snapshot
 
-from reminders.domain.schedule import due_instant, fire_time, missed
+from reminders.domain.document import missed
 
 
 def utc(text: str) -> datetime:
@@ -36,7 +36,7 @@ def utc(text: str) -> datetime:
 def test_offset_before_a_due_instant(zone: str, due: str, offset: timedelta, fires: str) -> None:
     one = reminder(offset=offset)
     task = snapshot(timezone=zone, due_at=utc(due), reminders=(one,))
-    assert fire_time(one, task) == utc(fires)
+    assert task.fire_time(one) == utc(fires)
 
 
 @pytest.mark.parametrize(
@@ -53,17 +53,17 @@ def test_all_day_tasks_count_from_day_start(zone: str, day_start: time, fires: s
     task = snapshot(
         timezone=zone, due_at=None, due_date=date(2026, 3, 29), day_start=day_start, reminders=(one,)
     )
-    assert fire_time(one, task) == due_instant(task) == utc(fires)
+    assert task.fire_time(one) == task.due == utc(fires)
 
 
 def test_absolute_and_snoozed() -> None:
     at, snoozed = utc("2026-02-01T10:00"), utc("2026-02-01T11:00")
-    assert fire_time(reminder(at=at), snapshot(due_at=None)) == at
-    assert fire_time(reminder(at=at, snoozed_until=snoozed), snapshot()) == snoozed
+    assert snapshot(due_at=None).fire_time(reminder(at=at)) == at
+    assert snapshot().fire_time(reminder(at=at, snoozed_until=snoozed)) == snoozed
 
 
 def test_an_offset_without_a_due_never_fires() -> None:
-    assert fire_time(reminder(offset=timedelta(hours=1)), snapshot(due_at=None)) is None
+    assert snapshot(due_at=None).fire_time(reminder(offset=timedelta(hours=1))) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,251 @@
+"""The checker finds each kind of broken promise in made-up facts, and nothing where all was kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.chaos.check import Finding, Harm, check, latest
+from tests.chaos.facts import Facts, Heard
+from tests.chaos.model import Every, Model, Rule, Series, Status, Task, Wanted
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+FIRE = NOW - timedelta(minutes=1)
+RULE = Rule(Every.WEEK, date(2026, 3, 9), 9, "Europe/Berlin")
+
+
+def _task(task_id: str, *, series: Series | None = None, slot: int = 0) -> Task:
+    wanted = Wanted(f"Title of {task_id}", "medium", Status.OPEN, {f"r-{task_id}": FIRE})
+    due = NOW + timedelta(hours=1) if series is None else series.rule.due(slot)
+    task = Task(task_id, "ada", due, 1, wanted, series, slot)
+    task.acknowledge(wanted, 1, FIRE - timedelta(minutes=1), "created")
+    return task
+
+
+def _item(task: Task, **other: Any) -> dict[str, Any]:
+    return {
+        "id": task.task_id,
+        "title": task.wanted.title,
+        "priority": task.wanted.priority,
+        "status": "completed" if task.wanted.status is Status.COMPLETED else "pending",
+        "version": task.version,
+        "due_at": task.due.isoformat(),
+        "series_id": task.series.series_id if task.series else None,
+        "reminders": [{"id": name, "at": at.isoformat()} for name, at in task.wanted.reminders.items()],
+        **other,
+    }
+
+
+def _line(kind: str, **detail: Any) -> dict[str, Any]:
+    return {"kind": kind, "detail": detail}
+
+
+def _lines(task: Task) -> list[dict[str, Any]]:
+    [(reminder, at)] = task.wanted.reminders.items()
+    return [
+        *(_line(act) for act in task.acts),
+        _line("reminder_fired", reminder_id=reminder, fire_at=at.isoformat()),
+        _line("notification_delivered", reminder_id=reminder, channel="inbox"),
+        _line("notification_delivered", reminder_id=reminder, channel="email"),
+    ]
+
+
+def _kept(*tasks: Task) -> tuple[Model, Facts]:
+    """These tasks, and facts in which each promise about them was kept."""
+    model = Model()
+    for task in tasks:
+        model.add(task)
+    fires = {task.task_id: next(iter(task.wanted.reminders.items())) for task in tasks}
+    facts = Facts(
+        now=NOW,
+        tasks={task.task_id: _item(task) for task in tasks},
+        inbox=[Heard(f"n-{name}", "ada", name, fire, FIRE) for name, fire in fires.items()],
+        mails=Counter({f"n-{name}": 1 for name in fires}),
+        activity={task.task_id: _lines(task) for task in tasks},
+        published=frozenset((task.task_id, version) for task in tasks for version in task.versions),
+        announced={fire: frozenset({"event"}) for fire in fires.values()},
+        scheduled={task.task_id: task.version for task in tasks},
+    )
+    return model, facts
+
+
+def _harms(findings: list[Finding]) -> set[Harm]:
+    return {finding.harm for finding in findings}
+
+
+def test_nothing_is_found_where_all_was_kept() -> None:
+    assert check(*_kept(_task("a"), _task("b"))) == []
+
+
+def test_a_reminder_that_was_not_heard_is_lost() -> None:
+    model, facts = _kept(_task("a"), _task("b"))
+    found = check(model, replace(facts, inbox=facts.inbox[1:]))
+    assert [(one.harm, one.subject, one.at) for one in found] == [(Harm.LOST, "a", FIRE)]
+
+
+def test_a_reminder_that_was_heard_twice_is_doubled() -> None:
+    model, facts = _kept(_task("a"))
+    found = check(model, replace(facts, inbox=[*facts.inbox, replace(facts.inbox[0], notification_id="n2")]))
+    assert (Harm.DOUBLED, "r-a") in {(one.harm, one.subject) for one in found}
+
+
+def test_what_was_given_up_in_time_is_not_to_be_heard() -> None:
+    task = _task("a")
+    task.acknowledge(
+        replace(task.wanted, status=Status.COMPLETED), 2, FIRE - timedelta(seconds=1), "completed"
+    )
+    model, facts = _kept(task)
+    assert _harms(check(model, facts)) == {Harm.WRONG}
+    assert check(model, replace(facts, inbox=[])) == []
+
+
+def test_what_was_completed_after_its_time_may_have_been_heard_or_not() -> None:
+    task = _task("a")
+    task.acknowledge(
+        replace(task.wanted, status=Status.COMPLETED), 2, FIRE + timedelta(seconds=1), "completed"
+    )
+    model, facts = _kept(task)
+    assert check(model, facts) == []
+    assert check(model, replace(facts, inbox=[])) == []
+    task.heard.update(task.spells)
+    assert _harms(check(model, replace(facts, inbox=[]))) == {Harm.LOST}, "it was there and is not any more"
+
+
+def test_what_was_opened_again_is_to_be_heard_after_all() -> None:
+    task = _task("a")
+    closed = replace(task.wanted, status=Status.COMPLETED)
+    task.acknowledge(closed, 2, FIRE - timedelta(seconds=1), "completed")
+    task.acknowledge(replace(closed, status=Status.OPEN), 3, FIRE + timedelta(seconds=1), "reopened")
+    model, facts = _kept(task)
+    assert check(model, facts) == []
+    assert _harms(check(model, replace(facts, inbox=[]))) == {Harm.LOST}
+
+
+def test_an_entry_that_nobody_asked_for_is_wrong() -> None:
+    model, facts = _kept(_task("a"))
+    stranger = replace(facts.inbox[0], fire=("r-a", FIRE + timedelta(seconds=5)))
+    assert _harms(check(model, replace(facts, inbox=[*facts.inbox, stranger]))) == {Harm.WRONG}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"title": "Another"}, {"status": "completed"}, {"version": 0}, {"reminders": []}],
+    ids=["title", "status", "version", "reminders"],
+)
+def test_an_acknowledged_write_that_is_not_there_is_lost(other: dict[str, Any]) -> None:
+    task = _task("a")
+    model, facts = _kept(task)
+    assert Harm.LOST in _harms(check(model, replace(facts, tasks={"a": _item(task, **other)})))
+
+
+def test_a_task_that_is_gone_or_back_from_its_deletion_is_lost() -> None:
+    task = _task("a")
+    model, facts = _kept(task)
+    assert Harm.LOST in _harms(check(model, replace(facts, tasks={})))
+    task.acknowledge(replace(task.wanted, status=Status.DELETED), 1, NOW, "deleted")
+    assert Harm.LOST in _harms(check(model, facts))
+    assert check(model, replace(facts, tasks={}, deleted=frozenset({"a"}))) == []
+
+
+def test_an_event_that_never_got_out_is_lost() -> None:
+    model, facts = _kept(_task("a"))
+    assert _harms(check(model, replace(facts, published=frozenset()))) == {Harm.LOST}
+
+
+def test_a_task_that_nobody_made_is_doubled() -> None:
+    model, facts = _kept(_task("a"))
+    other = {**facts.tasks, "b": _item(_task("b"))}
+    schedules = {**facts.scheduled, "b": 1}
+    assert _harms(check(model, replace(facts, tasks=other, scheduled=schedules))) == {Harm.DOUBLED}
+
+
+def test_a_completed_instance_has_one_successor_on_the_right_date() -> None:
+    task = _task("a", series=Series("s", RULE))
+    task.acknowledge(replace(task.wanted, status=Status.COMPLETED), 2, NOW, "completed")
+    model, facts = _kept(task)
+    facts = replace(facts, activity={"a": [*_lines(task), _line("occurrence_generated")]})
+
+    def with_successors(*dues: datetime) -> set[Harm]:
+        after = {
+            str(number): _item(task, id=str(number), status="pending", version=1, due_at=due.isoformat())
+            for number, due in enumerate(dues)
+        }
+        schedules = dict.fromkeys(after, 1)
+        return _harms(check(model, replace(facts, tasks={**facts.tasks, **after}, scheduled=schedules)))
+
+    next_week = RULE.due(1)
+    assert with_successors(next_week) == set()
+    assert with_successors() == {Harm.LOST}
+    assert with_successors(next_week, next_week) == {Harm.DOUBLED}
+    assert with_successors(next_week + timedelta(hours=1)) == {Harm.LOST, Harm.DOUBLED}
+
+
+def test_a_mail_that_did_not_come_is_lost_and_a_copy_is_allowed() -> None:
+    model, facts = _kept(_task("a"))
+    assert check(model, replace(facts, mails=Counter({"n-a": 2}))) == []
+    assert _harms(check(model, replace(facts, mails=Counter()))) == {Harm.LOST}
+
+
+@pytest.mark.parametrize("missing", range(4))
+def test_a_step_that_is_not_in_the_activity_is_lost(missing: int) -> None:
+    task = _task("a")
+    model, facts = _kept(task)
+    lines = _lines(task)
+    del lines[missing]
+    assert _harms(check(model, replace(facts, activity={"a": lines}))) == {Harm.LOST}
+
+
+def test_a_firing_that_is_told_twice_is_doubled() -> None:
+    task = _task("a")
+    model, facts = _kept(task)
+    assert _harms(check(model, replace(facts, activity={"a": _lines(task) + _lines(task)}))) == {Harm.DOUBLED}
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        {"outbox_waiting": 1},
+        {"outbox_parked": 1},
+        {"dead_letters": {"reminders-dlq": 1}},
+        {"behind": {"notifier of reminder-due": 1}},
+        {"overdue": {"{due:reminders:0}": ["a"]}},
+        {"deliveries": {"{due:deliveries-email:0}": 1}},
+    ],
+    ids=str,
+)
+def test_what_waits_anywhere_is_stuck(waiting: dict[str, Any]) -> None:
+    model, facts = _kept(_task("a"))
+    assert _harms(check(model, replace(facts, **waiting))) == {Harm.STUCK}
+
+
+def test_one_reminder_under_two_ids_is_doubled() -> None:
+    model, facts = _kept(_task("a"))
+    twice = {fire: frozenset({"one", "two"}) for fire in facts.announced}
+    assert _harms(check(model, replace(facts, announced=twice))) == {Harm.DOUBLED}
+
+
+def test_a_schedule_of_another_version_is_wrong() -> None:
+    model, facts = _kept(_task("a"))
+    assert _harms(check(model, replace(facts, scheduled={"a": 0}))) == {Harm.WRONG}
+
+
+def test_what_nobody_knows_is_not_judged() -> None:
+    task = _task("a")
+    task.unknown = True
+    model, facts = _kept(task)
+    assert check(model, replace(facts, inbox=[], activity={}, published=frozenset())) == []
+
+
+def test_who_asks_for_a_reminder_after_its_time_does_not_make_it_late() -> None:
+    task = _task("a")
+    model, facts = _kept(task)
+    late = timedelta(seconds=30)
+    facts = replace(facts, inbox=[replace(one, at=FIRE + late) for one in facts.inbox])
+    assert latest(model, facts) == 30
+    completed = replace(task.wanted, status=Status.COMPLETED)
+    task.acknowledge(completed, 2, FIRE + timedelta(seconds=1), "completed")
+    task.acknowledge(replace(completed, status=Status.OPEN), 3, FIRE + timedelta(seconds=28), "reopened")
+    assert latest(model, facts) == 2
