@@ -14,17 +14,32 @@ import psutil
 import pytest
 from tests.e2e.eventually import eventually
 
+from service_kit.testing.spans import SpanCollector, collecting_spans
 from stack import Instance
 
 Json = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
-def system() -> Iterator[Instance]:
+def collector() -> Iterator[SpanCollector]:
+    """Where the services of `system` and their sidecars send all their spans."""
+    with collecting_spans() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def system(collector: SpanCollector) -> Iterator[Instance]:
     """The running instance; afterwards nothing of it is left, neither process nor port."""
     instance = Instance("e2e")
     instance.down(wipe=True)
-    instance.up(replicas={"reminders": 2})
+    instance.up(
+        replicas={"reminders": 2},
+        env={
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_BSP_SCHEDULE_DELAY": "500",  # milliseconds
+            "TRACE_SAMPLE_RATIO": "1",
+        },
+    )
     pids = [status.pid for status in instance.status() if status.pid is not None]
     ports = [port for status in instance.status() for port in status.ports.values()]
     try:
@@ -52,6 +67,7 @@ class Person:
     client: httpx.AsyncClient
     email: str
     user_id: str
+    password: str
 
     async def call(self, method: str, path: str, body: Json | None = None) -> Json:
         """One call of task-api that must succeed; its JSON answer."""
@@ -88,6 +104,18 @@ async def _all_take_events(system: Instance) -> bool:
     return all(isinstance(answer, httpx.Response) and answer.is_success for answer in answers)
 
 
+async def registered(system: Instance, client: httpx.AsyncClient) -> Person:
+    """Register somebody in Berlin, whose token the client sends along from now on."""
+    email, password = f"e2e-{secrets.token_hex(6)}@example.com", secrets.token_urlsafe(18)
+    answer = await client.post(
+        "/api/v1/auth/register",
+        json={"email": email, "password": password, "timezone": "Europe/Berlin"},
+    )
+    assert answer.status_code == 201, answer.text
+    client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    return Person(system, client, email, answer.json()["user"]["id"], password)
+
+
 @pytest.fixture
 async def register(system: Instance) -> AsyncIterator[Callable[[], Awaitable[Person]]]:
     """Registers people; their connections are closed at the end of the test."""
@@ -96,14 +124,7 @@ async def register(system: Instance) -> AsyncIterator[Callable[[], Awaitable[Per
     async def make() -> Person:
         client = httpx.AsyncClient(base_url=system.app_url("task-api"), timeout=10)
         clients.append(client)
-        email = f"e2e-{secrets.token_hex(6)}@example.com"
-        answer = await client.post(
-            "/api/v1/auth/register",
-            json={"email": email, "password": secrets.token_urlsafe(18), "timezone": "Europe/Berlin"},
-        )
-        assert answer.status_code == 201, answer.text
-        client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        return Person(system, client, email, answer.json()["user"]["id"])
+        return await registered(system, client)
 
     yield make
     for client in clients:

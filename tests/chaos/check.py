@@ -1,0 +1,221 @@
+"""Compares what must be true with what was found. Nothing here asks the system: facts in, findings out."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from tests.chaos.facts import Facts, Json
+from tests.chaos.model import Fire, Model, Series, Status, Task
+
+
+class Harm(StrEnum):
+    """Lost: promised, not there. Doubled: there once too often. Stuck: waits, nobody comes. Wrong: not as asked."""
+
+    LOST = "lost"
+    DOUBLED = "doubled"
+    STUCK = "stuck"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A promise that was broken. `at` is when it ought to have been kept; None when that cannot be said."""
+
+    harm: Harm
+    what: str
+    subject: str
+    at: datetime | None = None
+
+
+def check(model: Model, facts: Facts) -> list[Finding]:
+    """Every broken promise; empty when all were kept."""
+    known = [task for task in model.tasks.values() if not task.unknown]
+    return [
+        *_writes(known, facts),
+        *_strangers(model, facts),
+        *(found for series in model.series.values() for found in _successors(series, facts)),
+        *_heard(model, known, facts),
+        *_mails(known, facts),
+        *_activity(known, facts),
+        *_stuck(facts),
+        *_schedules(facts),
+    ]
+
+
+def latest(model: Model, facts: Facts) -> float:
+    """Seconds by which the latest reminder came into an inbox after its time, or after it was last asked for, as when
+    a task is opened again after its time."""
+    late = [0.0]
+    for one in facts.inbox:
+        task = model.tasks.get(one.task_id)
+        if task is not None and (spell := task.spells.get(one.fire)) is not None:
+            late.append((one.at - max(one.fire[1], spell.since)).total_seconds())
+    return max(late)
+
+
+def _writes(known: Iterable[Task], facts: Facts) -> Iterator[Finding]:
+    """Every acknowledged write is there, in the API and in Kafka."""
+    for task in known:
+        wanted, last = task.wanted, max(task.versions)
+        found = facts.tasks.get(task.task_id)
+        if wanted.status is Status.WITHDRAWN:
+            pass  # it comes back when its predecessor is closed again: the dates of the series say whether it is there
+        elif wanted.status is Status.DELETED:
+            if found is not None or task.task_id not in facts.deleted:
+                yield Finding(Harm.LOST, f"that it was {wanted.status}", task.task_id)
+        elif found is None:
+            yield Finding(Harm.LOST, "a task", task.task_id)
+        else:
+            said = (found["title"], found["priority"], found["status"], _moments(found))
+            status = "completed" if wanted.status is Status.COMPLETED else "pending"
+            asked = (wanted.title, wanted.priority, status, dict(wanted.reminders))
+            if said != asked or found["version"] < last:
+                yield Finding(
+                    Harm.LOST, f"a change: {said} at {found['version']}, not {asked} at {last}", task.task_id
+                )
+        for version in sorted(task.versions):
+            if (task.task_id, version) not in facts.published:
+                yield Finding(Harm.LOST, f"the event of version {version}", task.task_id)
+
+
+def _strangers(model: Model, facts: Facts) -> Iterator[Finding]:
+    """Nobody has a task that they did not make, successors aside."""
+    for task_id, found in facts.tasks.items():
+        if task_id not in model.tasks and found.get("series_id") not in model.series:
+            yield Finding(Harm.DOUBLED, f"a task that nobody knows: {found['title']}", task_id)
+
+
+def _successors(series: Series, facts: Facts) -> Iterator[Finding]:
+    """What was completed or deleted has one successor, on the next date of the rule; what is open has none."""
+    if any(task.unknown for task in series.instances):
+        return
+    wanted = [task for task in series.instances if task.wanted.status in (Status.OPEN, Status.COMPLETED)]
+    expected = Counter(task.due for task in wanted)
+    if not series.tip.is_open:
+        expected[series.rule.due(series.tip.slot + 1)] += 1
+    found = Counter(
+        datetime.fromisoformat(item["due_at"])
+        for item in facts.tasks.values()
+        if item.get("series_id") == series.series_id
+    )
+    for due in expected - found:
+        yield Finding(Harm.LOST, f"the instance of {due:%Y-%m-%d %H:%M}", series.series_id)
+    for due, count in (found - expected).items():
+        yield Finding(Harm.DOUBLED, f"{count} more of {due:%Y-%m-%d %H:%M}", series.series_id)
+
+
+def _heard(model: Model, known: Iterable[Task], facts: Facts) -> Iterator[Finding]:
+    """What fell due is in the inbox exactly once, as is what was seen there; what was given up in time is not."""
+    count = Counter(entry.fire for entry in facts.inbox)
+    seen_at = {entry.fire: entry.at for entry in facts.inbox}
+    mine: set[Fire] = set()
+    for task in known:
+        mine.update(task.spells)
+        for fire in {*task.must_be_heard(facts.now), *task.heard}:
+            if not count[fire]:
+                yield Finding(Harm.LOST, f"the reminder of {fire[1]:%H:%M:%S}", task.task_id, fire[1])
+        for fire in task.must_not_be_heard():
+            if count[fire] and fire not in task.heard:
+                yield Finding(
+                    Harm.WRONG, f"a reminder given up before {fire[1]:%H:%M:%S}", task.task_id, fire[1]
+                )
+    for fire, times in count.items():
+        if times > 1:
+            yield Finding(Harm.DOUBLED, f"{times} entries of one reminder", fire[0], fire[1])
+    for entry in facts.inbox:
+        task_ = model.tasks.get(entry.task_id)
+        if entry.fire not in mine and not (task_ and task_.unknown):
+            yield Finding(Harm.WRONG, "an entry that nobody asked for", entry.task_id, seen_at[entry.fire])
+    for fire, ids in facts.announced.items():
+        if len(ids) > 1:
+            yield Finding(
+                Harm.DOUBLED, f"{len(ids)} events of one fire time, under ids of their own", fire[0], fire[1]
+            )
+
+
+def _mails(known: Iterable[Task], facts: Facts) -> Iterator[Finding]:
+    """What must be heard came by mail as well; a copy is allowed, for it has the same Message-ID."""
+    notification = {entry.fire: entry.notification_id for entry in facts.inbox}
+    for task in known:
+        for fire in task.must_be_heard(facts.now):
+            if fire in notification and not facts.mails[notification[fire]]:
+                yield Finding(Harm.LOST, f"the mail of {fire[1]:%H:%M:%S}", task.task_id, fire[1])
+
+
+def _activity(known: Iterable[Task], facts: Facts) -> Iterator[Finding]:
+    """Each act, each reminder and each delivery is a line of the task's activity, once."""
+    for task in known:
+        if task.wanted.status in (Status.DELETED, Status.WITHDRAWN):
+            continue  # the API shows no activity of what is gone
+        lines = facts.activity.get(task.task_id, ())
+        told = Counter(line["kind"] for line in lines)
+        for act, times in Counter(task.acts).items():
+            # A successor that was taken away and came back has lines that its person knows nothing of.
+            if told[act] < times or (told[act] > times and not task.slot):
+                harm = Harm.LOST if told[act] < times else Harm.DOUBLED
+                yield Finding(harm, f"{told[act]} lines of {act} instead of {times}", task.task_id)
+        fired, sent = _told(lines)
+        for fire in task.must_be_heard(facts.now):
+            for what, times in (
+                ("reminder_fired", fired[fire]),
+                ("the delivery to the inbox", sent[(fire[0], "inbox")]),
+                ("the delivery by mail", sent[(fire[0], "email")]),
+            ):
+                if not times:
+                    yield Finding(Harm.LOST, f"the line of {what}", task.task_id, fire[1])
+                if times > 1 and what == "reminder_fired":
+                    yield Finding(Harm.DOUBLED, f"{times} lines of {what}", task.task_id, fire[1])
+        has_successor = task.series is not None and task.wanted.status is Status.COMPLETED
+        if has_successor and not told["occurrence_generated"]:
+            yield Finding(Harm.LOST, "the line of the next occurrence", task.task_id)
+
+
+def _told(lines: Iterable[Json]) -> tuple[Counter[Fire], Counter[tuple[str, str]]]:
+    fired: Counter[Fire] = Counter()
+    sent: Counter[tuple[str, str]] = Counter()
+    for line in lines:
+        detail = line["detail"]
+        if line["kind"] == "reminder_fired":
+            fired[(detail["reminder_id"], datetime.fromisoformat(detail["fire_at"]))] += 1
+        elif line["kind"] == "notification_delivered":
+            sent[(detail["reminder_id"], detail["channel"])] += 1
+    return fired, sent
+
+
+def _stuck(facts: Facts) -> Iterator[Finding]:
+    """Nothing waits: outbox, dead letters, consumers, leases, retries."""
+    waiting = {
+        "outbox": facts.outbox_waiting,
+        "parked in the outbox": facts.outbox_parked,
+        **{f"dead letters in {topic}": count for topic, count in facts.dead_letters.items()},
+        **{f"events before {group}": count for group, count in facts.behind.items()},
+        **{f"deliveries in {key}": count for key, count in facts.deliveries.items()},
+        **{f"due in {key}": len(members) for key, members in facts.overdue.items()},
+    }
+    for where, count in waiting.items():
+        if count:
+            yield Finding(Harm.STUCK, f"{count} {where}", where)
+
+
+def _schedules(facts: Facts) -> Iterator[Finding]:
+    """The state store has the schedule of each open task at the version that the API shows."""
+    for task_id, found in facts.tasks.items():
+        if found["status"] == "pending" and facts.scheduled.get(task_id) != found["version"]:
+            stored = facts.scheduled.get(task_id)
+            yield Finding(Harm.WRONG, f"a schedule of version {stored}, not {found['version']}", task_id)
+
+
+def _moments(found: Json) -> dict[str, datetime]:
+    return {one["id"]: datetime.fromisoformat(one["at"]) for one in found["reminders"]}
+
+
+def by_harm(findings: Iterable[Finding]) -> dict[Harm, list[Finding]]:
+    """The findings, sorted."""
+    sorted_: dict[Harm, list[Finding]] = defaultdict(list)
+    for one in findings:
+        sorted_[one.harm].append(one)
+    return dict(sorted_)
