@@ -84,18 +84,13 @@ class Pod:
                 _asked(process.ready), seconds=process.ready_within, what=f"the start of {process.name}"
             )
 
-    async def end(self, told: Callable[[float], None] | None = None) -> None:
-        """As the kubelet does it: the sidecar is told, `drain` later the app; both are gone within the grace period.
-
-        `told` is called just before the app is told, with the seconds since the beginning.
-        """
+    async def end(self) -> None:
+        """As the kubelet does it: the sidecar is told, `drain` later the app; both are gone within the grace period."""
         app, sidecar = (self._running[one.name] for one in (self._app, self._sidecar))
         async with asyncio.timeout(self.farewell.grace):
             sidecar.terminate()
             await asyncio.sleep(self.farewell.drain)
             assert sidecar.poll() is None, "the sidecar went before its app"
-            if told is not None:
-                told(self.farewell.drain)
             app.terminate()
             while app.poll() is None or sidecar.poll() is None:  # noqa: ASYNC110 - other processes
                 await asyncio.sleep(0.05)

@@ -38,13 +38,10 @@ class Traffic:
         self._person, self._url = person, url
         self._open = True
 
-    def app_is_told(self, seconds: float) -> None:
-        """The app ends `seconds` after its pod was deleted. Requests still come for as long as the slowest proxy may
-        not know that the endpoint is gone; those that are under way then are awaited."""
-        if seconds >= SLOWEST_PROXY:
-            self._close()
-        else:
-            asyncio.get_running_loop().call_later(SLOWEST_PROXY - seconds, self._close)
+    def pod_is_deleted(self) -> None:
+        """Requests still come for as long as the slowest proxy may not know that the endpoint is gone; those that are
+        under way then are awaited. An app that is told before that loses some."""
+        asyncio.get_running_loop().call_later(SLOWEST_PROXY, self._close)
 
     def _close(self) -> None:
         self._open = False
@@ -93,7 +90,8 @@ async def test_a_rollout_loses_neither_requests_nor_events(
         traffic = Traffic(person, api.url)
         async with traffic.running():
             await eventually(lambda: _handled(consumer), what="an event at the pod that goes")
-            await asyncio.gather(api.end(traffic.app_is_told), consumer.end())
+            traffic.pod_is_deleted()
+            await asyncio.gather(api.end(), consumer.end())
     finally:
         for pod in going:
             pod.kill()
