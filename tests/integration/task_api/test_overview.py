@@ -93,3 +93,16 @@ async def test_a_past_state_where_a_clock_was_behind(ada: Any, clock: Any) -> No
         then = {"as_of": f"2026-01-05T09:00:{second:02}Z"}
         shown = (await ada.call("GET", path, 200, params=then)).json()
         assert (shown["title"], shown["version"]) == state
+
+
+async def test_a_reminder_that_is_past_when_it_is_set_is_told_of(ada: Any, clock: Any) -> None:
+    """Due today, whose start is an hour ago: nobody wonders why nothing rang."""
+    today = await ada.create(due_date="2026-01-05", reminders=[{"offset": "PT0S"}])
+    tomorrow = await ada.create(due_date="2026-01-06", reminders=[{"offset": "PT0S"}])
+    (line,) = (await ada.call("GET", f"/api/v1/tasks/{today['id']}/activity", 200)).json()["items"]
+    assert line["sentence"] == (
+        "The task was created. "
+        "The reminder for 5 January 2026 at 08:00:00 UTC was already past when it was set, so it does not go out."
+    )
+    (line,) = (await ada.call("GET", f"/api/v1/tasks/{tomorrow['id']}/activity", 200)).json()["items"]
+    assert line["sentence"] == "The task was created."

@@ -61,6 +61,18 @@ async def test_a_new_start_of_the_day_moves_open_all_day_tasks(ada: Any, rows: A
     assert (await newest(rows, all_day["id"]))["version"] == 2
 
 
+async def test_a_new_start_of_the_day_leaves_a_snooze_alone(ada: Any, rows: Any, clock: Any) -> None:
+    """The reminder was due this morning and was put off to the evening: the morning's new time changes nothing."""
+    task = await ada.create(due_date="2026-01-06", reminders=[{"offset": "PT0S"}])
+    clock.advance(timedelta(days=1, hours=2))
+    path = f"/api/v1/tasks/{task['id']}/reminders/{task['reminders'][0]['id']}/snooze"
+    await ada.call("POST", path, 200, json={"until": "2026-01-06T18:00:00Z"})
+    await change(ada, day_start="07:30")
+    told = await newest(rows, task["id"])
+    assert told["day_start"] == "07:30"
+    assert told["reminders"][0]["snoozed_until"] == "2026-01-06T18:00:00Z"
+
+
 async def test_a_new_zone_takes_along_what_was_in_the_old_one(ada: Any, rows: Any) -> None:
     here = await ada.create(due_date="2026-01-06", recurrence={"rrule": "FREQ=DAILY"})
     there = await ada.create(due_date="2026-01-06", timezone="Asia/Tokyo", recurrence={"rrule": "FREQ=DAILY"})

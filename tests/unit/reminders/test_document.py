@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.reminders.conftest import START, completed, later, reminder, snapshot
@@ -124,3 +125,42 @@ def test_milliseconds_round_up() -> None:
     instant = START + timedelta(microseconds=1)
     assert to_instant(to_ms(instant)) == START + timedelta(milliseconds=1)
     assert to_ms(START) == to_ms(to_instant(to_ms(START)))
+
+
+NOON = START + timedelta(hours=3)
+
+
+def moved_at_noon(was: timedelta, now: timedelta, *, fired: bool, known: bool = True) -> State:
+    """The state of a reminder `was` before noon that is moved at noon to `now` before it; the task is due tomorrow."""
+    task = snapshot(due_at=NOON + timedelta(days=1))
+    one = reminder(at=NOON - was, set_at=START - timedelta(days=1))
+    document = merge(None, later(task, 1, reminders=(one,)))
+    if fired:
+        document = document.with_fired({(entry.reminder_id, entry.fire_ms) for entry in document.entries})
+        one = one.model_copy(update={"fired_for": one.at})
+    again = one.model_copy(update={"at": NOON - now, "set_at": NOON})
+    (entry,) = merge(document if known else None, later(task, 2, reminders=(again,))).entries
+    return entry.state
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_was_heard_is_not_heard_again_for_a_move_from_past_to_past(known: bool) -> None:
+    """As a new start of the day does to every all-day task at once; after a rebuild, too."""
+    hour = timedelta(hours=1)
+    assert moved_at_noon(2 * hour, hour, fired=True, known=known) is State.MISSED
+    assert moved_at_noon(2 * hour, -hour, fired=True, known=known) is State.PENDING
+
+
+def test_what_was_due_and_not_heard_is_heard_after_a_move_to_another_past() -> None:
+    """The service was away since before it fell due; by its new time alone it would count as missed."""
+    due = START + timedelta(hours=1)
+    one = reminder(at=START + timedelta(minutes=1), set_at=START)
+    document = merge(None, snapshot(due_at=due, reminders=(one,)))
+    again = one.model_copy(update={"at": START + timedelta(minutes=2), "set_at": NOON})
+    moved = merge(document, snapshot(version=2, due_at=due, reminders=(again,)))
+    assert [entry.state for entry in moved.entries] == [State.PENDING]
+    closed = merge(document, completed(snapshot(due_at=due, reminders=(one,)), 2))
+    reopened = merge(closed, snapshot(version=3, due_at=due, reminders=(again,)))
+    assert [entry.state for entry in reopened.entries] == [State.MISSED], (
+        "closed meanwhile, nobody waits for it"
+    )

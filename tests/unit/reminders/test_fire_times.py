@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 from tests.unit.reminders.conftest import START, reminder, snapshot
 
-from reminders.domain.document import missed
+from event_contracts.moments import is_past_when_set
 
 
 def utc(text: str) -> datetime:
@@ -82,4 +82,4 @@ def test_missed_is_judged_by_when_it_was_set(
     fire_after_set: int, due_after_set: int | None, is_missed: bool
 ) -> None:
     due = None if due_after_set is None else START + timedelta(seconds=due_after_set)
-    assert missed(START + timedelta(seconds=fire_after_set), START, due) is is_missed
+    assert is_past_when_set(START + timedelta(seconds=fire_after_set), START, due) is is_missed

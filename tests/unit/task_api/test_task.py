@@ -131,6 +131,42 @@ def test_a_reminder_is_set_anew_when_its_fire_time_moves(fields: dict[str, Any],
         assert after == reminder
 
 
+def test_a_move_to_a_time_that_is_past_asks_for_nothing_new() -> None:
+    """Half an hour before noon becomes half an hour before eleven, and it is one o'clock."""
+    at, later_today = datetime(2026, 1, 6, 13, tzinfo=UTC), datetime(2026, 1, 6, 18, tzinfo=UTC)
+    noon = datetime(2026, 1, 6, 12, tzinfo=UTC)
+    snoozed, acknowledged = a_reminder(snoozed_until=later_today), a_reminder(acknowledged_at=noon)
+    task = a_task(due_at=noon, reminders=(snoozed, acknowledged))
+    moved = revise(task, replace(task, due_at=noon - timedelta(hours=1)), at, NINE)
+    assert moved.reminders == (snoozed, replace(acknowledged, set_at=at))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "due", "told"),
+    [
+        (None, -1, -1, True),
+        (None, -1, 1, False),
+        (None, 1, 2, False),
+        (1, -1, -1, True),
+        (-2, -1, -1, False),
+    ],
+)
+def test_what_is_past_when_it_is_set_is_told(before: int | None, now: int, due: int, told: bool) -> None:
+    """The hours are from when it is set: where it was before, where it is now, when the task is due."""
+
+    def hours(number: int) -> datetime:
+        return LATER + timedelta(hours=number)
+
+    after = a_task(
+        due_at=hours(due), updated_at=LATER, reminders=(a_reminder(offset=None, at=hours(now), set_at=LATER),)
+    )
+    old = None
+    if before is not None:
+        reminders = (replace(after.reminders[0], at=hours(before), set_at=MADE),)
+        old = replace(after, version=after.version - 1, reminders=reminders)
+    assert rules.past_when_set(old, after, NINE) == ([hours(now)] if told else [])
+
+
 def test_an_absolute_reminder_stays_when_the_due_moves() -> None:
     task = a_task(reminders=(a_reminder(at=datetime(2026, 1, 5, 20, tzinfo=UTC)),))
     moved = revise(task, replace(task, due_at=datetime(2026, 2, 1, tzinfo=UTC)), LATER, NINE)

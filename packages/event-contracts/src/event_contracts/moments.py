@@ -30,6 +30,15 @@ def due_instant(
     return None
 
 
+def is_past_when_set(fire_at: datetime, set_at: datetime, due: datetime | None) -> bool:
+    """Say whether a reminder was already past when it was set, so that it does not fire.
+
+    Compared with the commit time of the change that set it, never with a consumer's clock: a reminder that became
+    past while the system was down was not. One for a task that was not yet due when it was set fires once, late.
+    """
+    return fire_at <= set_at and (due is None or due <= set_at)
+
+
 def before_due(due: datetime, offset: timedelta, zone: str) -> datetime:
     """Give `due` minus `offset`, in UTC. Whole days are days on the wall clock in the zone, the rest is exact.
 

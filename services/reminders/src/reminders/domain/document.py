@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from event_contracts.moments import is_past_when_set
 from event_contracts.origin import Origin
 from event_contracts.reminders import ScheduleReason
 from event_contracts.tasks import ReminderDefinition, TaskSnapshot
@@ -157,7 +158,8 @@ class Document:
 def merge(stored: Document | None, task: TaskSnapshot, origin: Origin | None = None) -> Document:
     """The document as `task` makes it, on top of what is stored of an older or equal version.
 
-    A (reminder, fire time) that fired stays fired in every later version; one whose fire time moved begins anew.
+    A (reminder, fire time) that fired stays fired in every later version. One whose fire time moved begins anew, unless
+    it moved from one past time to another: what went out does not go out again for that, and what was due still does.
     Without `origin` the one that is stored stays.
     """
     if task.is_open:
@@ -209,7 +211,7 @@ def _entry(
         reason = ScheduleReason.CREATED if is_new else ScheduleReason.MOVED
     if _ms(reminder.fired_for) == fire_ms or (before is not None and same and before.state is State.FIRED):
         state = State.FIRED
-    elif reminder.acknowledged_at is not None or missed(fire_at, reminder.set_at, due):
+    elif reminder.acknowledged_at is not None or _is_missed(reminder, fire_at, due, stored):
         state = State.MISSED
     else:
         state = State.PENDING
@@ -222,14 +224,21 @@ def _entry(
     )
 
 
+def _is_missed(
+    reminder: ReminderDefinition, fire_at: datetime, due: datetime | None, stored: Document | None
+) -> bool:
+    """Whether it was past when it was set, and nobody is owed it."""
+    if fire_at > reminder.set_at:
+        return False
+    before = None if stored is None else stored.entry(reminder.reminder_id)
+    if before is None or stored is None:
+        return reminder.fired_for is not None or is_past_when_set(fire_at, reminder.set_at, due)
+    was_pending = stored.is_open and before.state is State.PENDING
+    if was_pending and before.fire_ms <= to_ms(reminder.set_at):
+        return False  # it was due, and had not gone out, when it was moved
+    was_heard = reminder.fired_for is not None or before.state is State.FIRED
+    return was_heard or is_past_when_set(fire_at, reminder.set_at, due)
+
+
 def _ms(instant: datetime | None) -> int | None:
     return None if instant is None else to_ms(instant)
-
-
-def missed(fire_at: datetime, set_at: datetime, due: datetime | None) -> bool:
-    """Whether a reminder was already past when it was set, so that it does not fire.
-
-    Compared with the commit time of the change that set it, never with a consumer's clock: a reminder that became
-    past while the system was down was not. One for a task that was not yet due when it was set fires once, late.
-    """
-    return fire_at <= set_at and (due is None or due <= set_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import time
 from typing import Any
 
 from event_contracts.series import SeriesSnapshot, SeriesTip
@@ -11,7 +12,7 @@ from task_api.application.ports import Announcement, Owner, SeriesWrite, Stamp, 
 from task_api.domain import series as series_rules
 from task_api.domain.ids import new_id
 from task_api.domain.series import Series
-from task_api.domain.task import Change, Reminder, Task, differences
+from task_api.domain.task import Change, Reminder, Task, differences, past_when_set
 
 _NOT_TOLD = frozenset({"metadata"})
 """Kept in history alone: up to 16 KiB of the client's own that no consumer reads."""
@@ -145,14 +146,22 @@ def task_write(
     stamp: Stamp,
     kind: str | None = None,
     detail: dict[str, Any] | None = None,
+    old_day_start: time | None = None,
 ) -> TaskWrite:
     """Put together what one new version of a task commits: rows of task, history, activity and outbox.
 
-    `kind` is the activity's, where it is not what the two versions say.
+    `kind` is the activity's, where it is not what the two versions say; `old_day_start` the owner's until now, where it
+    is not the one of today.
     """
     changes = differences(before, after) if before is not None else {}
     snapshot = task_snapshot(after, owner, series_version, stamp.actor, changes)
-    told = {"version": after.version, "changed": sorted(changes), "actor": stamp.actor.kind.value}
+    told: dict[str, Any] = {
+        "version": after.version,
+        "changed": sorted(changes),
+        "actor": stamp.actor.kind.value,
+    }
+    if missed := past_when_set(before, after, owner.day_start, old_day_start):
+        told["missed_at_creation"] = [moment.isoformat().replace("+00:00", "Z") for moment in missed]
     return TaskWrite(
         before=before,
         after=after,

@@ -21,12 +21,14 @@ _SENTENCES = {
     "series_changed": "The series was changed, and this occurrence goes by it.",
     "reminder_snoozed": "A reminder was put off.",
     "reminder_acknowledged": "A reminder was acknowledged.",
-    "reminder_missed": "The reminder for {fire_at} was already past when it was set, so it did not go out.",
     "notification_delivered": "Sent by {channel}.",
     "notification_failed": "Could not be sent by {channel}: {reason}.",
     "notification_cancelled": "Not sent by {channel}: {reason}.",
     "occurrence_generated": "The next occurrence is due {due}.",
 }
+
+
+_MISSED = "The reminder for {} was already past when it was set, so it does not go out."
 
 
 class _Words(dict[str, str]):
@@ -39,6 +41,12 @@ def sentence(kind: str, detail: Mapping[str, Any]) -> str:
     own = detail.get("sentence")
     if isinstance(own, str) and own:
         return own
+    missed = detail.get("missed_at_creation")
+    more = [_MISSED.format(_words(moment)) for moment in missed] if isinstance(missed, list) else []
+    return " ".join([_happened(kind, detail), *more])
+
+
+def _happened(kind: str, detail: Mapping[str, Any]) -> str:
     template = _SENTENCES.get(kind, kind.replace("_", " ").capitalize() + ".")
     words = _Words({name: _words(value) for name, value in detail.items() if value is not None})
     if "channel" in words and "destination" in words:

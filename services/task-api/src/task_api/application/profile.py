@@ -77,7 +77,9 @@ async def _tell_all_day(work: Transaction, before: Account, after: Account, now:
         if told is task:
             continue
         version = None if task.series_id is None else versions[task.series_id]
-        write = task_write(task, told, owner=owner, series_version=version, stamp=stamp)
+        write = task_write(
+            task, told, owner=owner, series_version=version, stamp=stamp, old_day_start=before.day_start
+        )
         await work.write(write, owner)
     for series, in_zone in moved.values():
         tip = await work.tip(series.id)

@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
-from event_contracts.moments import before_due, due_instant
+from event_contracts.moments import before_due, due_instant, is_past_when_set
 from event_contracts.values import Channel, ClosedBy, Priority, TaskStatus
 from task_api.domain.errors import NotRecurring, TransitionRefused
 
@@ -103,8 +103,9 @@ def revise(
 ) -> Task:
     """Give `after` as the next version of `before`: reminders whose planned time moved are set anew at `at`.
 
-    A moved reminder is no longer snoozed or acknowledged. Returns `before` itself when nothing differs and the
-    day's start is the same.
+    One that moved to a time to come is no longer snoozed or acknowledged. One that moved to a time that is past asks
+    for nothing new: its snooze stands, and so does that it was acknowledged. Returns `before` itself when nothing
+    differs and the day's start is the same.
     """
     if after == before and _alike(after.metadata, before.metadata) and old_day_start in (None, day_start):
         return before
@@ -115,13 +116,45 @@ def revise(
         old = known.get(reminder.id)
         if old is None:
             reminders.append(replace(reminder, set_at=at))
-        elif old.planned(old_due, before.timezone) != reminder.planned(new_due, after.timezone):
-            reminders.append(replace(reminder, set_at=at, snoozed_until=None, acknowledged_at=None))
+        elif old.planned(old_due, before.timezone) != (planned := reminder.planned(new_due, after.timezone)):
+            reminders.append(_moved(reminder, planned, at))
         elif old.snoozed_until != reminder.snoozed_until:
             reminders.append(replace(reminder, set_at=at))
         else:
             reminders.append(reminder)
     return replace(after, version=before.version + 1, updated_at=at, reminders=tuple(reminders))
+
+
+def _moved(reminder: Reminder, planned: datetime | None, at: datetime) -> Reminder:
+    if planned is None or planned > at:
+        return replace(reminder, set_at=at, snoozed_until=None, acknowledged_at=None)
+    return reminder if reminder.snoozed_until is not None else replace(reminder, set_at=at)
+
+
+def past_when_set(
+    before: Task | None, after: Task, day_start: time, old_day_start: time | None = None
+) -> list[datetime]:
+    """Give the fire times of the reminders that `after` sets and that will not go out, for they are past already.
+
+    Those of a task that is not due yet go out once all the same. One that was due while the task was open, before it
+    was moved, is not among them: it went out, or is on its way.
+    """
+    if not after.is_open:
+        return []
+    due, at = after.due(day_start), after.updated_at
+    was_due = set()
+    if before is not None and before.is_open:
+        old_due = before.due(old_day_start or day_start)
+        times = {one.id: one.fire_time(old_due, before.timezone) for one in before.reminders}
+        was_due = {identity for identity, time in times.items() if time is not None and time <= at}
+    set_now = [one for one in after.reminders if one.set_at == at and one.acknowledged_at is None]
+    return [
+        fire_at
+        for one in set_now
+        if one.id not in was_due
+        and (fire_at := one.fire_time(due, after.timezone)) not in (None, one.fired_for)
+        and is_past_when_set(fire_at, at, due)
+    ]
 
 
 def _alike(one: Any, other: Any) -> bool:
