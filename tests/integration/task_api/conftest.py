@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -218,6 +223,24 @@ def statements(engine: AsyncEngine) -> Callable[[], AbstractContextManager[list[
             event.remove(listen, "commit", end)
 
     return noted
+
+
+RaisedEpoch = Callable[[], AbstractAsyncContextManager[None]]
+
+
+@pytest.fixture
+def raised_epoch(rows: Rows) -> RaisedEpoch:
+    """Raise the epoch, as after a restore, for a while: `async with raised_epoch():`."""
+
+    @asynccontextmanager
+    async def raised() -> AsyncIterator[None]:
+        await rows("UPDATE epoch SET value = value + 1")
+        try:
+            yield
+        finally:
+            await rows("UPDATE epoch SET value = value - 1")
+
+    return raised
 
 
 Follow = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]

@@ -90,6 +90,14 @@ async def test_nothing_changed_nothing_sent(ada: Any, http: Any, statements: Any
     assert (await http.get(feed, headers=seen)).status_code == 200
 
 
+async def test_after_a_restore_the_feed_is_sent_anew(ada: Any, http: Any, raised_epoch: Any) -> None:
+    await ada.create(due_date="2026-01-08")
+    feed = await subscribe(ada)
+    answer, _ = await read(http, feed)
+    async with raised_epoch():
+        await read(http, feed, **{"If-None-Match": answer.headers["etag"]})
+
+
 async def test_a_wrong_secret_opens_nothing_and_is_told_nothing(ada: Any, http: Any) -> None:
     feed = await subscribe(ada)
     for wrong in ("/api/v1/calendar.ics", "/api/v1/calendar.ics?token=", feed[:-1], feed + "x"):

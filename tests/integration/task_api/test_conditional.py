@@ -49,7 +49,39 @@ async def test_every_change_shows(ada: Any, address: str) -> None:
         assert (await get(ada, address, before.headers["etag"])).status_code == 200, path
 
 
-async def test_a_tag_belongs_to_its_address_and_its_owner(ada: Any, bob: Any) -> None:
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_anothers_tag_opens_nothing(ada: Any, bob: Any, rows: Any, address: str) -> None:
+    await ada.create("hers: plants")
+    await bob.create("his: plants")
+    numbers = await rows("SELECT number FROM user_changes WHERE user_id IN (:a, :b)", a=ada.id, b=bob.id)
+    assert numbers[0] == numbers[1], "as alike as two people get"
+    hers = await get(ada, address)
+    his = await get(bob, address, hers.headers["etag"])
+    assert his.status_code == 200
+    assert his.headers["etag"] != hers.headers["etag"]
+    assert str(ada.id) not in hers.headers["etag"]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_the_answer_says_that_it_depends_on_the_caller(ada: Any, address: str) -> None:
+    await ada.create()
+    first = await get(ada, address)
+    again = await get(ada, address, first.headers["etag"])
+    assert [first.status_code, again.status_code] == [200, 304]
+    assert first.headers["vary"] == again.headers["vary"] == "Authorization"
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_after_a_restore_a_number_that_comes_again_is_another(
+    ada: Any, raised_epoch: Any, address: str
+) -> None:
+    await ada.create()
+    tag = (await get(ada, address)).headers["etag"]
+    async with raised_epoch():
+        assert (await get(ada, address, tag)).status_code == 200
+
+
+async def test_a_tag_belongs_to_its_address(ada: Any, bob: Any) -> None:
     await ada.create()
     await bob.create()
     tag = (await get(ada, TASKS)).headers["etag"]

@@ -10,7 +10,7 @@ from datetime import datetime, time, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from task_api.application.ports import Now
+from task_api.application.ports import Changes, Now
 from task_api.domain.errors import CalendarNotFound
 from task_api.domain.series import Series
 from task_api.domain.task import Task
@@ -22,11 +22,11 @@ FEED_MAX = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Whose calendar a secret opens, and the number of that person's changes until now."""
+    """Whose calendar a secret opens, and that person's changes until now."""
 
     user_id: UUID
     day_start: time
-    changes: int
+    changes: Changes
 
 
 @dataclass(frozen=True, slots=True)

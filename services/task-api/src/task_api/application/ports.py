@@ -319,12 +319,23 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """How often a person's tasks were changed until now, in which epoch of the database: equal ones, equal lists.
+
+    The epoch tells a number from the same one after a restore, from where the counter goes on.
+    """
+
+    number: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """Some tasks, each with where it stands in the list; and the number of its owner's changes until then."""
+    """Some tasks, each with where it stands in the list; and its owner's changes until then."""
 
     tasks: Sequence[TaskView]
     positions: Sequence[Position]
-    changes: int
+    changes: Changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,8 +404,8 @@ class TaskReader(Protocol):
     async def total(self, user_id: UUID, only: TaskFilter) -> int:
         """Count the tasks that a list of this filter has."""
 
-    async def changes(self, user_id: UUID) -> int:
-        """Read the number of the person's changes: equal numbers, equal lists."""
+    async def changes(self, user_id: UUID) -> Changes:
+        """Read how often the person's tasks were changed, and nothing of the tasks themselves."""
 
     async def tags(self, user_id: UUID) -> Sequence[TagCount]:
         """Read the tags of the person's tasks, the most used first."""

@@ -13,9 +13,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from task_api.adapters.postgres.database import storage_errors
-from task_api.adapters.postgres.rows import REMINDERS, Row, reminder_of, series_of, task_of
+from task_api.adapters.postgres.rows import EPOCH, REMINDERS, Row, reminder_of, series_of, task_of
 from task_api.adapters.postgres.tables import calendar_tokens, series, tasks, user_changes, users
 from task_api.application.calendar_feed import Dated, Subscription
+from task_api.application.ports import Changes
 
 _GENERATED = frozenset({"search", "title_key", "priority_rank", "due_instant", "purged_at"})
 _SHOWN = tuple(column for column in tasks.c if column.name not in _GENERATED)
@@ -45,8 +46,9 @@ class PostgresCalendarFeed:
 
     async def subscription(self, token_hash: bytes) -> Subscription | None:
         """Read the owner of a secret unless the account is disabled or to be erased, and the counter of changes."""
+        changes = func.coalesce(user_changes.c.number, 0).label("changes")
         rows = await self._rows(
-            select(users.c.id, users.c.day_start, func.coalesce(user_changes.c.number, 0).label("changes"))
+            select(users.c.id, users.c.day_start, changes, EPOCH)
             .select_from(
                 calendar_tokens.join(users, users.c.id == calendar_tokens.c.user_id).outerjoin(
                     user_changes, user_changes.c.user_id == users.c.id
@@ -58,7 +60,10 @@ class PostgresCalendarFeed:
                 users.c.erase_requested_at.is_(None),
             )
         )
-        return Subscription(rows[0]["id"], rows[0]["day_start"], rows[0]["changes"]) if rows else None
+        if not rows:
+            return None
+        row = rows[0]
+        return Subscription(row["id"], row["day_start"], Changes(row["changes"], row["epoch"]))
 
     async def dated(self, user_id: UUID, completed_since: datetime, limit: int) -> Sequence[Dated]:
         """Read open tasks by the index of what is open and due, completed ones by that of what was changed last."""

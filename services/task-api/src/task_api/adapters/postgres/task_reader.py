@@ -33,6 +33,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from event_contracts.values import Actor, TaskStatus
 from task_api.adapters.postgres.database import storage_errors
 from task_api.adapters.postgres.rows import (
+    EPOCH,
     RECURRENCE_COLUMNS,
     REMINDERS,
     Row,
@@ -53,6 +54,7 @@ from task_api.adapters.postgres.tables import (
 )
 from task_api.application.ports import (
     Activity,
+    Changes,
     Order,
     Page,
     Position,
@@ -79,8 +81,10 @@ _COUNTER = select(
         .where(user_changes.c.user_id == bindparam("user_id", type_=Uuid))
         .scalar_subquery(),
         0,
-    ).label("changes")
+    ).label("changes"),
+    EPOCH,
 ).subquery("counter")
+_COUNTED = select(_COUNTER)
 _LIVE_TASK = _VIEW.where(
     tasks.c.id == bindparam("task_id", type_=Uuid),
     tasks.c.user_id == bindparam("user_id", type_=Uuid),
@@ -223,10 +227,10 @@ class PostgresTaskReader:
         )
         return int(row["total"])
 
-    async def changes(self, user_id: UUID) -> int:
-        """Read the counter; nobody's first change is 0."""
-        rows = await self._rows(select(user_changes.c.number).where(user_changes.c.user_id == user_id))
-        return int(rows[0]["number"]) if rows else 0
+    async def changes(self, user_id: UUID) -> Changes:
+        """Read the counter, 0 before the first change, and the epoch beside it."""
+        (row,) = await self._rows(_COUNTED, user_id=user_id)
+        return _changes(row)
 
     async def tags(self, user_id: UUID) -> Sequence[TagCount]:
         """Read the most used tags of live tasks."""
@@ -358,7 +362,7 @@ class PostgresTaskReader:
         named = page.subquery("page")
         ends: list[ColumnElement[Any]] = [named.c.order_key, named.c.id]
         rows = await self._rows(
-            _COLUMNS.add_columns(named.c.sort_key, _COUNTER.c.changes)
+            _COLUMNS.add_columns(named.c.sort_key, _COUNTER.c.changes, _COUNTER.c.epoch)
             .select_from(
                 _COUNTER.outerjoin(named, true())
                 .outerjoin(tasks, tasks.c.id == named.c.id)
@@ -371,7 +375,7 @@ class PostgresTaskReader:
         return Page(
             [_view(row) for row in items],
             [Position(row["sort_key"], row["id"]) for row in items],
-            int(rows[0]["changes"]),
+            _changes(rows[0]),
         )
 
     async def _views(self, query: Select[Any], **values: UUID) -> list[TaskView]:
@@ -382,6 +386,10 @@ class PostgresTaskReader:
             async with self._engine.connect() as connection:
                 rows: Sequence[Row] = (await connection.execute(query, values)).mappings().all()
                 return rows
+
+
+def _changes(row: Row) -> Changes:
+    return Changes(row["changes"], row["epoch"])
 
 
 def _told(sort: Sort) -> ColumnElement[Any]:

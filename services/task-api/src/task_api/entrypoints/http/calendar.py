@@ -73,9 +73,9 @@ def calendar_routes(callers: Callers, feeds: CalendarFeeds, audit: Audit) -> API
         subscription = await feeds.open(token)
         since = await feeds.shown_since()
         # What falls out of the 30 days does so without a change: the day is part of what was seen.
-        today = replace(seen, what=f"{since:%j}{seen.what}"[:16])
-        headers = today.of(subscription.changes)
-        if today.etag(subscription.changes) in seen.tags:
+        today = replace(seen, what=f"{since:%Y-%m-%d} {seen.what}")
+        headers = today.of(subscription.user_id, subscription.changes)
+        if headers["ETag"] in seen.tags:
             return Response(status_code=304, headers=headers)
         # The counter was read before the tasks: the ETag may name less than is shown, never more.
         items = await feeds.dated(subscription, since)

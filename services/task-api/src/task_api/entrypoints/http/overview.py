@@ -58,11 +58,12 @@ def overview_routes(callers: Callers, means: Means, reader: TaskReader, undo: Un
     async def tags(principal: Reader, seen: IfChanged) -> Response:
         """The tags in use, with counts."""
         changes = await reader.changes(principal.user_id)
-        if seen.etag(changes) in seen.tags:
-            return Response(status_code=304, headers=seen.of(changes))
+        headers = seen.of(principal.user_id, changes)
+        if headers["ETag"] in seen.tags:
+            return Response(status_code=304, headers=headers)
         found = await reader.tags(principal.user_id)
         body = TagsAnswer(items=tuple(TagAnswer.model_validate(one) for one in found))
-        return json_answer(body, 200, seen.of(changes))
+        return json_answer(body, 200, headers)
 
     @router.patch("/api/v1/tags/{tag}", response_model=BulkAnswer, responses=problems(400, 401, 409, 422))
     async def rename(

@@ -156,7 +156,7 @@ def task_reading_routes(callers: Callers, reader: TaskReader, cursors: Cursors, 
             principal.user_id, only, query.in_order(), after, query.limit + 1, query.offset
         )
         total = await reader.total(principal.user_id, only) if "total" in query.include else None
-        headers = {} if query.overdue else seen.of(found.changes)
+        headers = {} if query.overdue else seen.of(principal.user_id, found.changes)
         return _answer(found, query.limit, cursors, _where("tasks", principal, query), total, headers)
 
     @router.get(f"{ROOT}/search", response_model=TaskPage, responses={**problems(401, 422), **NOT_MODIFIED})
@@ -168,7 +168,8 @@ def task_reading_routes(callers: Callers, reader: TaskReader, cursors: Cursors, 
             return unchanged
         found = await reader.search(principal.user_id, query.q, query.tags, after, query.limit + 1)
         where = _where("search", principal, query)
-        return _answer(found, query.limit, cursors, where, None, seen.of(found.changes))
+        headers = seen.of(principal.user_id, found.changes)
+        return _answer(found, query.limit, cursors, where, None, headers)
 
     @router.get(ONE, response_model=TaskAnswer, responses={**problems(401, 404, 422), **NOT_MODIFIED})
     async def read(
