@@ -99,12 +99,55 @@ async def test_what_is_overdue_is_never_the_same_for_sure(ada: Any, clock: Any) 
     assert len((await get(ada, f"{TASKS}?overdue=true", 'W/"1-0000000000000000"')).json()["items"]) == 1
 
 
-async def test_one_task_by_its_version(ada: Any) -> None:
+async def test_one_task_by_what_it_showed(ada: Any) -> None:
     task = await ada.create()
     one = f"{TASKS}/{task['id']}"
-    assert (await get(ada, one, '"1"')).status_code == 304
+    first = await get(ada, one)
+    tag = first.headers["etag"]
+    assert tag.startswith('"1-')
+    for sent in (tag, f"W/{tag}", f'"7", {tag}'):
+        again = await get(ada, one, sent)
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+        assert again.headers["vary"] == first.headers["vary"] == "Authorization"
     await ada.call("PATCH", one, 200, json={"title": "x"})
+    assert (await get(ada, one, tag)).status_code == 200
+
+
+async def test_a_task_changes_with_the_rule_of_its_series(ada: Any) -> None:
+    task = await ada.create(due_date="2026-01-08", recurrence={"rrule": "FREQ=DAILY"})
+    one, its_series = f"{TASKS}/{task['id']}", f"/api/v1/series/{task['series_id']}"
+    tag = (await get(ada, one)).headers["etag"]
+    await ada.call("PATCH", its_series, 200, json={"overdue": "catch_up"})
     assert (await get(ada, one, '"1"')).status_code == 200
+    after = await get(ada, one, tag)
+    assert (after.status_code, after.json()["version"]) == (200, 1)
+    assert after.json()["recurrence"]["overdue"] == "catch_up"
+    await ada.call("DELETE", its_series)
+    ended = await get(ada, one, after.headers["etag"])
+    assert (ended.status_code, ended.json()["recurrence"]) == (200, None)
+
+
+async def test_a_version_that_comes_again_after_a_restore_is_another(ada: Any, rows: Any, clock: Any) -> None:
+    task = await ada.create()
+    one = f"{TASKS}/{task['id']}"
+    await ada.call("PATCH", one, 200, json={"title": "lost"})
+    tag = (await get(ada, one)).headers["etag"]
+    await rows("UPDATE tasks SET version = 1, title = 'Water the plants' WHERE id = :id", id=task["id"])
+    clock.advance(timedelta(minutes=1))
+    await rows("DELETE FROM task_history WHERE task_id = :id AND version = 2", id=task["id"])
+    await ada.call("PATCH", one, 200, json={"title": "anew"})
+    again = await get(ada, one, tag)
+    assert (again.status_code, again.json()["version"], again.json()["title"]) == (200, 2, "anew")
+
+
+async def test_a_write_may_name_what_was_read_or_its_version(ada: Any) -> None:
+    task = await ada.create()
+    one = f"{TASKS}/{task['id']}"
+    read = (await get(ada, one)).headers["etag"]
+    written = await ada.call("PATCH", one, 200, json={"title": "x"}, headers={"If-Match": read})
+    assert written.headers["etag"] == '"2"'
+    await ada.call("PATCH", one, 412, json={"title": "y"}, headers={"If-Match": read})
+    await ada.call("PATCH", one, 200, json={"title": "y"}, headers={"If-Match": '"2"'})
 
 
 async def test_one_transaction_counts_once_and_none_is_lost(ada: Any, rows: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service_kit.problems import Problem
-from task_api.entrypoints.http.preconditions import _expected, etag
+from task_api.entrypoints.http.preconditions import _expected, etag, reading_etag
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,11 @@ from task_api.entrypoints.http.preconditions import _expected, etag
         ('"03"', set()),
         ('""', set()),
         (etag(12), {12}),
+        (reading_etag(12, b"{}"), {12}),
+        (f"{etag(3)}, {reading_etag(4, b'{}')}", {3, 4}),
+        (f"W/{reading_etag(12, b'{}')}", set()),
+        ('"3-"', set()),
+        ('"3-rest"', set()),
     ],
 )
 async def test_which_versions_it_names(header: str | None, versions: set[int] | None) -> None:

@@ -13,11 +13,11 @@ from task_api.application.ports import Now, Order, Page, Position, Sort, TaskFil
 from task_api.domain.errors import TaskNotFound
 from task_api.domain.search import has_words
 from task_api.entrypoints.http.callers import Callers
-from task_api.entrypoints.http.conditional import IfChanged
+from task_api.entrypoints.http.conditional import VARY, IfChanged
 from task_api.entrypoints.http.cursors import CURSOR_MAX, Cursors
 from task_api.entrypoints.http.documented import NOT_MODIFIED, problems
 from task_api.entrypoints.http.fields import STORABLE, Instant, Plain
-from task_api.entrypoints.http.preconditions import etag
+from task_api.entrypoints.http.preconditions import reading_etag
 from task_api.entrypoints.http.task_answers import ONE, ROOT, TaskAnswer, TaskPage, json_answer, task_answer
 
 PAGE_DEFAULT = 50
@@ -186,8 +186,12 @@ def task_reading_routes(callers: Callers, reader: TaskReader, cursors: Cursors, 
         view = await reader.task(principal.user_id, task_id)
         if view is None:
             raise TaskNotFound("there is no such task")
-        if etag(view.task.version) in seen.tags:
-            return Response(status_code=304, headers={"ETag": etag(view.task.version)})
-        return task_answer(view)
+        body = TaskAnswer.of(view).model_dump_json().encode()
+        tag = reading_etag(view.task.version, body)
+        headers = {"ETag": tag, **VARY}
+        # If-None-Match compares weakly (RFC 9110, 13.1.2): a proxy that compresses makes a tag weak.
+        if {tag, f"W/{tag}"} & seen.tags:
+            return Response(status_code=304, headers=headers)
+        return Response(body, media_type="application/json", headers=headers)
 
     return router
