@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.integration.task_api.test_metrics import moves
 
 TODOS = "/api/v1/todos"
 
@@ -51,6 +53,25 @@ async def test_a_users_tasks_are_the_users_alone(ada: Any, bob: Any, http: Any) 
         refused = await bob.call(method, path, 403, json={"title": "x"} if method == "POST" else None)
         assert refused.json()["error_code"] == "not_yours"
     assert (await http.get(mine)).status_code == 401
+
+
+@pytest.mark.parametrize("root", [TODOS, "/api/v1/users/{user}/tasks"])
+async def test_they_are_measured_and_logged_by_the_route_that_answers(
+    ada: Any, bob: Any, caplog: pytest.LogCaptureFixture, root: str
+) -> None:
+    root = root.format(user=ada.id)
+    one = f"{root}/{(await ada.create())['id']}"
+    caplog.set_level(logging.INFO, "service_kit.access")
+    for person, path, route, status in [
+        (ada, root, "/api/v1/tasks", 200),
+        (ada, one, "/api/v1/tasks/{task_id}", 200),
+        (bob, one, "/api/v1/tasks/{task_id}", 404 if root == TODOS else 403),
+    ]:
+        caplog.clear()
+        with moves("http_requests_total", 1, method="GET", route=route, status=str(status)):
+            await person.call("GET", path, status)
+        (line,) = [record.getMessage() for record in caplog.records if record.name == "service_kit.access"]
+        assert f"path={path} route={route} status={status} " in line
 
 
 @pytest.mark.parametrize("path", ["/api/v1/users/nobody/tasks", "/api/v1/todosx", "/api/v1/users/me/taskss"])

@@ -19,6 +19,7 @@ OWNER_KEY = "task_api.alias_owner"
 _TODOS = re.compile(r"/api/v1/todos(?=/|$)")
 _OF_USER = re.compile(r"/api/v1/users/([^/]+)/tasks(?=/|$)")
 _TASKS = "/api/v1/tasks"
+_ADDRESS = ("path", "raw_path", "query_string")
 _speaks_of_todos: ContextVar[bool] = ContextVar("speaks_of_todos", default=False)
 
 
@@ -38,27 +39,29 @@ class Aliases:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        asked = {name: scope[name] for name in _ADDRESS if name in scope}
         token = _speaks_of_todos.set(False)
         try:
-            await self._app(_translated(scope), receive, send)
+            _translate(scope)
+            await self._app(scope, receive, send)
         finally:
             _speaks_of_todos.reset(token)
+            scope.update(asked)
 
 
-def _translated(scope: Scope) -> Scope:
+def _translate(scope: Scope) -> None:
+    """Change the scope itself: who measures and logs the request around us reads the route there that answered it. The
+    address, which is for the log, is put back afterwards."""
     path = scope["path"]
     if found := _TODOS.match(path):
         _speaks_of_todos.set(True)
-        return _under(scope, _TASKS + path[found.end() :], _query(scope["query_string"]))
-    if found := _OF_USER.match(path):
-        led = _under(scope, _TASKS + path[found.end() :], scope["query_string"])
-        led[OWNER_KEY] = found.group(1)
-        return led
-    return scope
-
-
-def _under(scope: Scope, path: str, query: bytes) -> Scope:
-    return {**scope, "path": path, "raw_path": path.encode(), "query_string": query}
+        scope["query_string"] = _query(scope["query_string"])
+    elif found := _OF_USER.match(path):
+        scope[OWNER_KEY] = found.group(1)
+    else:
+        return
+    scope["path"] = _TASKS + path[found.end() :]
+    scope["raw_path"] = scope["path"].encode()
 
 
 def _query(query: bytes) -> bytes:

@@ -70,5 +70,4 @@ def tell_allowance(scope: Scope, headers: Mapping[str, str]) -> None:
     """Let the answer carry these RateLimit headers, unless those of another limit leave less."""
     told = scope.get(_TOLD)
     if told is not None and headers and (not told or int(headers[REMAINING]) < int(told[REMAINING])):
-        # Changed and not replaced: an older path has a copy of the scope.
         told.update(headers)
