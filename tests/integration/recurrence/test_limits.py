@@ -1,4 +1,4 @@
-"""How often one user may ask what rules give, on a real Redis; and without one."""
+"""Who may ask what rules give, and how often, on a real Redis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from recurrence.app import build
 from recurrence.settings import RecurrenceSettings
-from service_kit.revocations import RevocationMirror
+from service_kit.revocations import MIRROR_KEY, RevocationMirror
 from service_kit.testing.fakes import RecordingSidecar
 from service_kit.testing.tokens import SigningKey, make_token
 
@@ -28,8 +28,8 @@ class Caller:
         self._key = key
         self._http = http
 
-    async def preview(self, user: UUID) -> httpx.Response:
-        return await self._http.post(PREVIEW, json=RULE, headers=self._of(user))
+    async def preview(self, user: UUID, login: UUID | None = None) -> httpx.Response:
+        return await self._http.post(PREVIEW, json=RULE, headers=self._of(user, login))
 
     async def parse(self, user: UUID) -> httpx.Response:
         return await self._http.post(PARSE, json={"text": "every day"}, headers=self._of(user))
@@ -37,8 +37,8 @@ class Caller:
     async def stranger(self) -> httpx.Response:
         return await self._http.post(PREVIEW, json=RULE)
 
-    def _of(self, user: UUID) -> dict[str, str]:
-        return {"Authorization": f"Bearer {make_token(self._key, user)}"}
+    def _of(self, user: UUID, login: UUID | None = None) -> dict[str, str]:
+        return {"Authorization": f"Bearer {make_token(self._key, user, family_id=login)}"}
 
 
 def _settings(url: str, *, limited: bool) -> RecurrenceSettings:
@@ -82,3 +82,16 @@ async def test_limits_can_be_switched_off(caller: Caller) -> None:
     answers = [await caller.preview(user) for _ in range(5)]
     assert {answer.status_code for answer in answers} == {200}
     assert "ratelimit-limit" not in answers[0].headers
+
+
+async def test_an_ended_session_is_outside_and_nobody_gets_in_while_that_is_unknown(
+    redis: Redis, caller: Caller
+) -> None:
+    ended, other = uuid4(), uuid4()
+    assert (await caller.preview(uuid4(), ended)).status_code == 200
+    await RevocationMirror(redis, 60).add(ended)
+    answers = [await caller.preview(uuid4(), login) for login in (ended, other)]
+    assert [answer.status_code for answer in answers] == [401, 200]
+    await redis.delete(MIRROR_KEY)
+    unknown = await caller.preview(uuid4(), other)
+    assert (unknown.status_code, unknown.json()["error_code"]) == (503, "sessions_unknown")

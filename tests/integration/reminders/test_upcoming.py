@@ -17,7 +17,7 @@ from event_contracts.envelope import CloudEvent
 from event_contracts.users import UserDeleted
 from reminders.app import build
 from service_kit.redis_connection import connect_redis
-from service_kit.revocations import RevocationMirror
+from service_kit.revocations import MIRROR_KEY, RevocationMirror
 from service_kit.testing.tokens import SigningKey, make_token
 
 KEY = SigningKey()
@@ -35,8 +35,10 @@ async def client(fresh: Place, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     await sidecar.aclose()
 
 
-async def ask(client: httpx.AsyncClient, user_id: UUID = USER, **params: Any) -> httpx.Response:
-    headers = {"authorization": f"Bearer {make_token(KEY, user_id)}"}
+async def ask(
+    client: httpx.AsyncClient, user_id: UUID = USER, *, login: UUID | None = None, **params: Any
+) -> httpx.Response:
+    headers = {"authorization": f"Bearer {make_token(KEY, user_id, family_id=login)}"}
     return await client.get("/api/v1/reminders/upcoming", headers=headers, params=params)
 
 
@@ -120,3 +122,16 @@ async def test_nobody_gets_in_without_a_good_token_or_cursor(fresh: Place, clien
     assert (await ask(client, limit=201)).status_code == 422
     await fresh.redis.delete("reminders||marker")
     assert (await ask(client)).json()["error_code"] == "schedule_unavailable"
+
+
+async def test_an_ended_session_is_outside_and_nobody_gets_in_while_that_is_unknown(
+    fresh: Place, client: httpx.AsyncClient
+) -> None:
+    ended, other = uuid4(), uuid4()
+    assert (await ask(client, login=ended)).status_code == 200
+    await RevocationMirror(fresh.redis, 60).add(ended)
+    answers = [await ask(client, login=login) for login in (ended, other)]
+    assert [answer.status_code for answer in answers] == [401, 200]
+    await fresh.redis.delete(MIRROR_KEY)
+    unknown = await ask(client, login=other)
+    assert (unknown.status_code, unknown.json()["error_code"]) == (503, "sessions_unknown")
