@@ -55,6 +55,57 @@ def test_a_job_may_write_what_it_needs() -> None:
     assert writing == _MAY_WRITE
 
 
+def _workflow(name: str) -> dict[Any, Any]:
+    loaded: dict[Any, Any] = yaml.safe_load((ROOT / f".github/workflows/{name}.yaml").read_text())
+    return loaded
+
+
+def test_no_image_is_built_and_nothing_is_deployed_of_a_commit_that_fails_a_test() -> None:
+    # YAML 1.1 reads the key `on` as a truth.
+    assert _workflow("ci")[True].keys() == {"pull_request", "workflow_call"}
+    assert _workflow("deploy")[True] == {"push": {"branches": ["main"]}}
+    jobs = _workflow("deploy")["jobs"]
+    assert jobs["ci"] == {"uses": "./.github/workflows/ci.yaml"}
+    assert [jobs[name]["needs"] for name in ("images", "staging", "production")] == [
+        "ci",
+        "images",
+        "staging",
+    ]
+    version = _workflow("release")["jobs"]
+    assert version["ci"]["uses"] == "./.github/workflows/ci.yaml"
+    assert "ci" in version["images"]["needs"]
+    assert "images" in version["publish"]["needs"]
+
+
+def test_production_waits_for_its_approval_is_watched_and_goes_back() -> None:
+    jobs = _workflow("deploy")["jobs"]
+    for name in ("staging", "production"):
+        assert jobs[name]["environment"] == name
+        assert jobs[name]["concurrency"] == {"group": f"deploy-{name}", "cancel-in-progress": False}
+        checkout, release, *_ = jobs[name]["steps"]
+        assert checkout["with"]["fetch-depth"] == 0
+        assert f".github/scripts/release.sh {name}" in release["run"]
+    assert "helm test taskstream" in jobs["staging"]["steps"][2]["run"]
+    _, release, watch, back = jobs["production"]["steps"]
+    assert (release["id"], watch["id"]) == ("release", "watch")
+    assert watch["run"] == '.github/scripts/health_watch.sh "https://$HOST/health" 600'
+    assert back["if"] == "failure() && steps.watch.outcome == 'failure'"
+    assert back["env"] == {"BEFORE": "${{ steps.release.outputs.before }}"}
+    assert back["run"] == '.github/scripts/rollback.sh production "$BEFORE"'
+
+
+def test_an_image_is_built_with_its_parts_list_scanned_signed_and_only_then_named() -> None:
+    (steps,) = (job["steps"] for workflow, _, job in _jobs() if workflow == "images")
+    _, _, build, scan, sign, tag = steps
+    for word in ("--sbom=true", "--provenance=mode=max", "$IMAGE:$GITHUB_SHA,push=true"):
+        assert word in build["run"]
+    assert "--severity HIGH,CRITICAL" in scan["run"]
+    assert "--exit-code 1" in scan["run"]
+    assert '"$COSIGN" sign --yes "$IMAGE@$DIGEST"' in sign["run"]
+    assert "$IMAGE:$VERSION" in tag["run"]
+    assert tag["if"] == "inputs.version != ''"
+
+
 def test_every_job_ends_and_no_step_holds_a_token_in_git() -> None:
     for workflow, name, job in _jobs():
         if "uses" in job:
