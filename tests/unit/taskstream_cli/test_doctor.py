@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from typer.testing import CliRunner
 
+from taskstream_cli.__main__ import app
+from taskstream_cli.doctor import command
 from taskstream_cli.doctor.command import compare_clocks
 from taskstream_cli.doctor.exporter import check_exporter, look_at_exporter
-from taskstream_cli.doctor.report import Report
+from taskstream_cli.doctor.patience import until_well
+from taskstream_cli.doctor.report import Finding, Report
 from taskstream_cli.doctor.services import check_work, compare_versions
 from taskstream_cli.doctor.stores import reading
 
@@ -114,3 +119,59 @@ async def test_an_exporter_that_is_away_is_named_and_one_without_an_address_is_n
     await look_at_exporter(report, "http://127.0.0.1:1")
     (finding,) = report.findings
     assert "EXPORTER_URL" in finding.sentence
+
+
+def _looks(*findings: list[Finding]) -> tuple[Callable[[], Awaitable[Report]], list[Report]]:
+    """Reports with these findings, the last one for ever; and those that were asked for."""
+    asked: list[Report] = []
+
+    async def look() -> Report:
+        asked.append(Report(findings=list(findings[min(len(asked), len(findings) - 1)])))
+        return asked[-1]
+
+    return look, asked
+
+
+_SILENT = Finding("reminders", "Its sidecars do not listen to any topic.")
+_PARKED = Finding("outbox", "1 events are parked.")
+
+
+async def test_what_is_not_yet_well_is_asked_again_and_told_once() -> None:
+    told: list[Finding] = []
+    look, asked = _looks([_SILENT], [_SILENT, _PARKED], [_SILENT], [])
+    report = await until_well(look, 5, told.append, pause=0.01)
+    assert (report.findings, len(asked)) == ([], 4)
+    assert told == [_SILENT, _PARKED]
+
+
+async def test_waiting_ends_with_what_is_wrong_then() -> None:
+    look, asked = _looks([_PARKED], [_SILENT])
+    report = await until_well(look, 0.2, lambda _: None, pause=0.01)
+    assert report.findings == [_SILENT]
+    assert len(asked) > 2
+
+
+async def test_without_a_wait_there_is_one_look_and_what_is_well_is_asked_once() -> None:
+    told: list[Finding] = []
+    look, asked = _looks([_PARKED])
+    assert (await until_well(look, 0, told.append)).findings == [_PARKED]
+    well, asked_of_well = _looks([])
+    assert (await until_well(well, 60, told.append)).findings == []
+    assert (len(asked), len(asked_of_well), told) == (1, 1, [])
+
+
+@pytest.mark.parametrize(("wait", "code"), [([], 1), (["--wait", "30"], 0)])
+def test_the_command_waits_as_long_as_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, wait: list[str], code: int
+) -> None:
+    look, _ = _looks([_SILENT], [])
+
+    async def examine(*_: object) -> Report:
+        return await look()
+
+    monkeypatch.setattr(command, "examine", examine)
+    options = ["--database-url", "postgresql://u:p@h/n", "--redis-url", "redis://h:1/0"]
+    done = CliRunner().invoke(app, ["doctor", *options, *wait])
+    assert done.exit_code == code
+    assert ("all is well" in done.stdout) == (code == 0)
+    assert (f"…  reminders   {_SILENT.sentence}" in done.stderr) == (code == 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,7 +12,8 @@ import typer
 from event_contracts.topics import SERVICES
 from taskstream_cli.doctor.broker import look_at_kafka
 from taskstream_cli.doctor.exporter import look_at_exporter
-from taskstream_cli.doctor.report import Report
+from taskstream_cli.doctor.patience import until_well
+from taskstream_cli.doctor.report import Finding, Report
 from taskstream_cli.doctor.services import compare_versions, look_at_service
 from taskstream_cli.doctor.stores import look_at_postgres, look_at_redis
 from taskstream_cli.failing import run
@@ -37,15 +39,20 @@ Exporter = Annotated[
 ]
 
 
+Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to ask again while something is wrong.")]
+
+
 def command(
     database_url: Database,
     redis_url: RedisUrl,
     bootstrap: Bootstrap = LOCAL_KAFKA,
     token: Token = None,
     exporter_url: Exporter = None,
+    wait: Wait = 0.0,
 ) -> None:
     """Look at every part and say what to do; ends with 1 when something is wrong."""
-    report = run(examine(database_url, redis_url, bootstrap, token, exporter_url))
+    look = partial(examine, database_url, redis_url, bootstrap, token, exporter_url)
+    report = run(until_well(look, wait, _tell))
     for part, line in report.seen.items():
         typer.echo(f"     {part:11} {line}")
     for finding in report.findings:
@@ -53,6 +60,10 @@ def command(
     typer.echo(f"{len(report.findings)} things to do" if report.findings else "all is well")
     if report.findings:
         raise typer.Exit(1)
+
+
+def _tell(finding: Finding) -> None:
+    typer.echo(f"  …  {finding.part:11} {finding.sentence}", err=True)
 
 
 async def examine(
