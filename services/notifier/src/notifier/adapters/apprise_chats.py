@@ -1,19 +1,13 @@
-"""Reminders in chat rooms, through Apprise, whose connections are checked like all others."""
+"""Reminders in chat rooms, through Apprise, whose connections are checked like all others and whose answers bounded."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, field
-from threading import Event
-from typing import Any
+from contextvars import copy_context
 
 import requests
-import urllib3.util.connection
 from apprise import NotifyBase, NotifyFormat, NotifyType
 from apprise.plugins.discord import NotifyDiscord
 from apprise.plugins.google_chat import NotifyGoogleChat
@@ -32,11 +26,20 @@ from apprise.plugins.workflows import NotifyWorkflows
 from apprise.plugins.zulip import NotifyZulip
 
 from event_contracts.values import CHAT_SCHEMES
-from notifier.adapters.outbound import NotPublic, first_allowed
-from notifier.application.errors import ChannelRefused, ChannelUnavailable
+from notifier.adapters.guarded_requests import Passage, inside
+from notifier.application.errors import ChannelError, ChannelRefused, ChannelUnavailable
 from notifier.domain.contact import Chat
 from notifier.domain.outbound import OutboundRule
 from notifier.domain.wording import Message
+
+
+class _Matrix(NotifyMatrix):  # type: ignore[no-untyped-call]
+    """Signs out when it is thrown away. Where that is, is chance: of one that failed, the event loop, and unguarded."""
+
+    def __del__(self) -> None:
+        if inside():
+            super().__del__()  # type: ignore[no-untyped-call]
+
 
 # Named one by one: Apprise's own way of finding a plugin loads two hundred and fifty, some of which run commands.
 PLUGINS: dict[str, type[NotifyBase]] = {
@@ -44,8 +47,8 @@ PLUGINS: dict[str, type[NotifyBase]] = {
     "gchat": NotifyGoogleChat,
     "gotify": NotifyGotify,
     "gotifys": NotifyGotify,
-    "matrix": NotifyMatrix,
-    "matrixs": NotifyMatrix,
+    "matrix": _Matrix,
+    "matrixs": _Matrix,
     "mmost": NotifyMattermost,
     "mmosts": NotifyMattermost,
     "nctalk": NotifyNextcloudTalk,
@@ -63,55 +66,9 @@ PLUGINS: dict[str, type[NotifyBase]] = {
     "wxteams": NotifyWebexTeams,
     "zulip": NotifyZulip,
 }
-_MISREADINGS = (requests.RequestException, AttributeError, LookupError, TypeError, ValueError)
-
-
-@dataclass
-class _Passage:
-    """What one message may connect to, and the sockets it opened."""
-
-    rule: OutboundRule
-    sockets: list[socket.socket] = field(default_factory=list)
-    refused: bool = False
-    over: Event = field(default_factory=Event)
-
-    def cut(self) -> None:
-        """End every connection: the thread that waits for one is free."""
-        self.over.set()
-        for one in self.sockets:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-
-
-_passage: ContextVar[_Passage] = ContextVar("passage")
-_connect = urllib3.util.connection.create_connection
-
-
-def _guarded_connect(address: tuple[str, int], *args: Any, **kwargs: Any) -> socket.socket:
-    """Stand in for urllib3's function, the one place where Apprise's plugins open a connection, redirects included.
-
-    Outside of a message it is urllib3's own: traces leave this process by it, too.
-    """
-    passage = _passage.get(None)
-    if passage is None:
-        return _connect(address, *args, **kwargs)
-    host, port = address
-    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    try:
-        checked = first_allowed(passage.rule, [entry[4][0] for entry in found])
-    except NotPublic as error:
-        passage.refused = True
-        raise OSError("not a public address") from error
-    if passage.over.is_set():
-        raise OSError("its time is over")
-    connection = _connect((str(checked), port), *args, **kwargs)
-    passage.sockets.append(connection)
-    if passage.over.is_set():
-        passage.cut()
-    return connection
-
-
-urllib3.util.connection.create_connection = _guarded_connect
+_MISREADINGS = (
+    requests.RequestException, AttributeError, LookupError, RecursionError, TypeError, ValueError
+)  # fmt: skip
 
 
 class AppriseChats:
@@ -126,19 +83,17 @@ class AppriseChats:
         scheme = chat.url.partition(":")[0].lower()
         if scheme not in CHAT_SCHEMES or scheme not in PLUGINS:
             raise ChannelRefused("the chat service is not one that is served here")
-        passage = _Passage(self._rule)
-        if not await self._in_thread(passage, lambda: _say(chat, message, self._timeout)):
-            if passage.refused:
-                raise ChannelRefused("its address is not a public one")
-            raise ChannelUnavailable("the chat service did not take it")
+        passage = Passage(self._rule)
+        if not await self._in_thread(passage, lambda: _say(chat, message, self._timeout, passage)):
+            raise _failed(passage, "the chat service did not take it")
 
     def close(self) -> None:
         """Take no more messages; those under way end by their own time-outs."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _in_thread(self, passage: _Passage, work: Callable[[], bool]) -> bool:
-        context = copy_context()
-        context.run(_passage.set, passage)
+    async def _in_thread(self, passage: Passage, work: Callable[[], bool]) -> bool:
+        with passage.entered():
+            context = copy_context()
         running = asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
         try:
             async with asyncio.timeout(self._timeout):
@@ -146,10 +101,10 @@ class AppriseChats:
         except TimeoutError as error:
             raise ChannelUnavailable("no answer in time") from error
         finally:
-            passage.cut()
+            passage.end()
 
 
-def _say(chat: Chat, message: Message, timeout: float) -> bool:
+def _say(chat: Chat, message: Message, timeout: float, passage: Passage) -> bool:
     room = _room(chat)
     # What the address may say of these is the person's; how long a thread is held is ours.
     room.socket_connect_timeout = room.socket_read_timeout = timeout
@@ -168,7 +123,17 @@ def _say(chat: Chat, message: Message, timeout: float) -> bool:
         )
     except _MISREADINGS as error:
         # A plugin that trips over an answer it does not expect is no trouble of ours.
-        raise ChannelUnavailable("the chat service's answer was not understood") from error
+        raise _failed(passage, "the chat service's answer was not understood") from error
+
+
+def _failed(passage: Passage, reason: str) -> ChannelError:
+    """Say what went wrong: `reason`, unless it was stopped here."""
+    if passage.refused:
+        return ChannelRefused("its address is not a public one")
+    if passage.too_large:
+        # Nor will its next answer be another: and it may well have taken the message, each time.
+        return ChannelRefused("the chat service's answer is too large")
+    return ChannelUnavailable(reason)
 
 
 def _room(chat: Chat) -> NotifyBase:
