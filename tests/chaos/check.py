@@ -115,7 +115,7 @@ def _heard(model: Model, known: Iterable[Task], facts: Facts) -> Iterator[Findin
     mine: set[Fire] = set()
     for task in known:
         mine.update(task.spells)
-        for fire in {*task.must_be_heard(facts.now), *task.heard}:
+        for fire in task.must_be_heard(facts.now) | task.heard:
             if not count[fire]:
                 yield Finding(Harm.LOST, f"the reminder of {fire[1]:%H:%M:%S}", task.task_id, fire[1])
         for fire in task.must_not_be_heard():
@@ -138,10 +138,10 @@ def _heard(model: Model, known: Iterable[Task], facts: Facts) -> Iterator[Findin
 
 
 def _mails(known: Iterable[Task], facts: Facts) -> Iterator[Finding]:
-    """What must be heard came by mail as well; a copy is allowed, for it has the same Message-ID."""
+    """What is still wanted came by mail as well; a copy is allowed, for it has the same Message-ID."""
     notification = {entry.fire: entry.notification_id for entry in facts.inbox}
     for task in known:
-        for fire in task.must_be_heard(facts.now):
+        for fire in task.still_wanted(facts.now):
             if fire in notification and not facts.mails[notification[fire]]:
                 yield Finding(Harm.LOST, f"the mail of {fire[1]:%H:%M:%S}", task.task_id, fire[1])
 
@@ -149,8 +149,8 @@ def _mails(known: Iterable[Task], facts: Facts) -> Iterator[Finding]:
 def _activity(known: Iterable[Task], facts: Facts) -> Iterator[Finding]:
     """Each act, each reminder and each delivery is a line of the task's activity, once."""
     for task in known:
-        if task.wanted.status in (Status.DELETED, Status.WITHDRAWN):
-            continue  # the API shows no activity of what is gone
+        if task.wanted.status is Status.WITHDRAWN:
+            continue  # its person did not do that, and knows of no line of it
         lines = facts.activity.get(task.task_id, ())
         told = Counter(line["kind"] for line in lines)
         for act, times in Counter(task.acts).items():
@@ -158,32 +158,44 @@ def _activity(known: Iterable[Task], facts: Facts) -> Iterator[Finding]:
             if told[act] < times or (told[act] > times and not task.slot):
                 harm = Harm.LOST if told[act] < times else Harm.DOUBLED
                 yield Finding(harm, f"{told[act]} lines of {act} instead of {times}", task.task_id)
-        fired, sent = _told(lines)
-        for fire in task.must_be_heard(facts.now):
-            for what, times in (
-                ("reminder_fired", fired[fire]),
-                ("the delivery to the inbox", sent[(fire[0], "inbox")]),
-                ("the delivery by mail", sent[(fire[0], "email")]),
-            ):
-                if not times:
-                    yield Finding(Harm.LOST, f"the line of {what}", task.task_id, fire[1])
-                if times > 1 and what == "reminder_fired":
-                    yield Finding(Harm.DOUBLED, f"{times} lines of {what}", task.task_id, fire[1])
-        has_successor = task.series is not None and task.wanted.status is Status.COMPLETED
+        yield from _told_of(task, facts, lines)
+        has_successor = task.series is not None and not task.is_open
         if has_successor and not told["occurrence_generated"]:
             yield Finding(Harm.LOST, "the line of the next occurrence", task.task_id)
 
 
-def _told(lines: Iterable[Json]) -> tuple[Counter[Fire], Counter[tuple[str, str]]]:
-    fired: Counter[Fire] = Counter()
+def _told_of(task: Task, facts: Facts, lines: Iterable[Json]) -> Iterator[Finding]:
+    """Each reminder that was to be heard, or was, is told of step by step.
+
+    What was moved or closed in time need not have a line: of edits in quick succession only the last is looked at.
+    How it was delivered is told of what is still wanted: the rest may have been cancelled on its way.
+    """
+    planned, fired, sent = _told(lines)
+    still_wanted = task.still_wanted(facts.now)
+    for fire in task.must_be_heard(facts.now) | task.heard:
+        steps = [("reminder_scheduled", planned[fire]), ("reminder_fired", fired[fire])]
+        if fire in still_wanted:
+            steps.append(("the delivery to the inbox", sent[(fire[0], "inbox")]))
+            steps.append(("the delivery by mail", sent[(fire[0], "email")]))
+        for what, times in steps:
+            if not times:
+                yield Finding(Harm.LOST, f"the line of {what}", task.task_id, fire[1])
+            if times > 1 and what == "reminder_fired":
+                yield Finding(Harm.DOUBLED, f"{times} lines of {what}", task.task_id, fire[1])
+
+
+def _told(lines: Iterable[Json]) -> tuple[Counter[Fire], Counter[Fire], Counter[tuple[str, str]]]:
+    """How many lines say that a reminder is set for a time, that it fired, and that a channel took it."""
+    by_kind: dict[str, Counter[Fire]] = {"reminder_scheduled": Counter(), "reminder_fired": Counter()}
     sent: Counter[tuple[str, str]] = Counter()
     for line in lines:
         detail = line["detail"]
-        if line["kind"] == "reminder_fired":
-            fired[(detail["reminder_id"], datetime.fromisoformat(detail["fire_at"]))] += 1
+        if line["kind"] in by_kind:
+            fire = (detail["reminder_id"], datetime.fromisoformat(detail["fire_at"]))
+            by_kind[line["kind"]][fire] += 1
         elif line["kind"] == "notification_delivered":
             sent[(detail["reminder_id"], detail["channel"])] += 1
-    return fired, sent
+    return by_kind["reminder_scheduled"], by_kind["reminder_fired"], sent
 
 
 def _stuck(facts: Facts) -> Iterator[Finding]:

@@ -68,10 +68,11 @@ async def collect(instance: Instance, people: Sequence[Person]) -> Facts:
     tasks, deleted, owners = dict[str, Json](), set[str](), dict[str, str]()
     inbox: list[Heard] = []
     for person in people:
-        for task in await person.all_tasks():
-            tasks[task["id"]] = task
-            owners[task["id"]] = person.user_id
-        deleted |= {task["id"] for task in await person.all_tasks(deleted="true")}
+        here = {task["id"]: task for task in await person.all_tasks()}
+        gone = {task["id"] for task in await person.all_tasks(deleted="true")}
+        tasks |= here
+        deleted |= gone
+        owners |= dict.fromkeys([*here, *gone], person.user_id)
         inbox += [_heard(person, item) for item in await person.inbox()]
     by_id = {person.user_id: person for person in people}
     activity = dict(await _side_by_side(owners.items(), lambda one: _activity(by_id[one[1]], one[0])))

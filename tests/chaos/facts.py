@@ -33,11 +33,12 @@ class Facts:
     """By id, as lists show them."""
     deleted: frozenset[str] = frozenset()
     owners: Mapping[str, str] = field(default_factory=dict)
-    """Whose list a task was in."""
+    """Whose list a task was in, that of deleted tasks or another."""
     inbox: Sequence[Heard] = ()
     mails: Counter[str] = field(default_factory=Counter)
     """How many came, by the notification in their Message-ID."""
     activity: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    """The lines of each of these tasks, deleted ones included."""
     published: frozenset[tuple[str, int]] = frozenset()
     """(task, version) of every snapshot in Kafka."""
     announced: Mapping[Fire, frozenset[str]] = field(default_factory=dict)

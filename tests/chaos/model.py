@@ -13,6 +13,9 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+LONG_ENOUGH = timedelta(seconds=90)
+"""After what time a reminder that was wanted must have been heard: longer than anything takes to come back."""
+
 Fire = tuple[str, datetime]
 """A reminder's id and the instant it fires at: what a person is to hear of exactly once."""
 
@@ -95,6 +98,8 @@ class Task:
     story: list[tuple[datetime, str]] = field(default_factory=list)
     """What was acknowledged and when, as its activity calls it."""
     spells: dict[Fire, Spell] = field(default_factory=dict)
+    owed: set[Fire] = field(default_factory=set)
+    """What was given up only long after its time: it must have been heard by then."""
     heard: set[Fire] = field(default_factory=set)
     """What the person saw in the inbox."""
     busy: bool = False
@@ -109,8 +114,10 @@ class Task:
     def is_open(self) -> bool:
         return self.wanted.status is Status.OPEN
 
-    def acknowledge(self, wanted: Wanted, version: int, at: datetime, act: str) -> None:
-        """Take a note of a write that was acknowledged at `at`."""
+    def acknowledge(
+        self, wanted: Wanted, version: int, at: datetime, act: str, asked: datetime | None = None
+    ) -> None:
+        """Take a note of a write that was acknowledged at `at`, and may have been done since it was asked for."""
         self.wanted, self.version = wanted, version
         self.versions.add(version)
         self.story.append((at, act))
@@ -122,10 +129,16 @@ class Task:
         for fire, spell in self.spells.items():
             if fire not in current and spell.until is None:
                 spell.until = at
+                if (asked or at) - max(fire[1], spell.since) > LONG_ENOUGH:
+                    self.owed.add(fire)
 
-    def must_be_heard(self, now: datetime) -> Iterator[Fire]:
+    def still_wanted(self, now: datetime) -> set[Fire]:
         """What is wanted now and was due by `now`."""
-        return (fire for fire, spell in self.spells.items() if spell.until is None and fire[1] <= now)
+        return {fire for fire, spell in self.spells.items() if spell.until is None and fire[1] <= now}
+
+    def must_be_heard(self, now: datetime) -> set[Fire]:
+        """What is still wanted, and what was for long enough."""
+        return self.still_wanted(now) | self.owed
 
     def must_not_be_heard(self) -> Iterator[Fire]:
         """What was given up before its time and never wanted again."""
@@ -144,11 +157,11 @@ class Series:
     def tip(self) -> Task:
         return self.instances[-1]
 
-    def withdraw_after(self, task: Task, at: datetime) -> None:
+    def withdraw_after(self, task: Task, at: datetime, asked: datetime | None = None) -> None:
         """The task is open again: what came after it and was not touched is gone."""
         for later in [one for one in self.instances if one.slot > task.slot]:
             later.acknowledge(
-                replace(later.wanted, status=Status.WITHDRAWN), later.version + 1, at, "deleted"
+                replace(later.wanted, status=Status.WITHDRAWN), later.version + 1, at, "deleted", asked
             )
             later.left_alone = True
             self.instances.remove(later)

@@ -75,7 +75,7 @@ class Person:
         return [item async for item in self._pages(self._tasks, "/api/v1/tasks", {"limit": "200", **filters})]
 
     async def activity(self, task_id: str) -> list[Json]:
-        """The lines of a task, oldest first; empty for a task that is deleted. Raises GivenUpError."""
+        """The lines of a task, oldest first; empty for a task that is not there. Raises GivenUpError."""
         path = f"/api/v1/tasks/{task_id}/activity"
         return [item async for item in self._pages(self._tasks, path, {"limit": "200"})]
 

@@ -78,26 +78,28 @@ class Writes:
         if reminders is not None:
             body["reminders"] = [{"id": name, "at": _text(at)} for name, at in reminders.items()]
             wanted = replace(wanted, reminders=reminders)
+        asked = datetime.now(UTC)
         answer = await person.ask("PATCH", _path(task), body, _guard(task))
         task.touched = True
-        await self._settle(person, task, wanted, answer, "updated")
+        await self._settle(person, task, wanted, answer, "updated", asked)
 
     async def close(self, person: Person, task: Task, status: Status) -> None:
         """Complete or delete a task."""
         task.touched = True
-        wanted = replace(task.wanted, status=status)
+        wanted, asked = replace(task.wanted, status=status), datetime.now(UTC)
         if status is Status.DELETED:
             answer = await person.ask("DELETE", _path(task), headers=_guard(task))
-            await self._settle(person, task, wanted, answer, "deleted")
+            await self._settle(person, task, wanted, answer, "deleted", asked)
         else:
             answer = await person.ask("POST", f"{_path(task)}/complete", headers=_guard(task))
-            await self._settle(person, task, wanted, answer, "completed")
+            await self._settle(person, task, wanted, answer, "completed", asked)
 
     async def undo(self, person: Person, task: Task) -> None:
         """Take the last write back; it may be refused when the next occurrence was changed."""
         if task.undo is None:
             return
         (token, before), task.undo = task.undo, None
+        asked = datetime.now(UTC)
         answer = await person.ask("POST", f"/api/v1/undo/{token}")
         at = datetime.now(UTC)
         if answer.doubtful:
@@ -119,10 +121,10 @@ class Writes:
             return
         was_open, series = task.is_open, task.series
         act = "updated" if was_open else "restored" if task.wanted.status is Status.DELETED else "reopened"
-        task.acknowledge(before, version, at, act)
+        task.acknowledge(before, version, at, act, asked)
         self._model.acknowledged += 1
         if series is not None and not was_open:
-            series.withdraw_after(task, at)
+            series.withdraw_after(task, at, asked)
 
     async def adopt(self, person: Person, series: Series) -> None:
         """Look whether the successor of the last instance is there, and take a note of it."""
@@ -141,7 +143,9 @@ class Writes:
             if (wanted.title, wanted.priority, len(wanted.reminders)) != copied:
                 self._wrong(task, f"a successor with {wanted} of a task with {before.wanted}")
 
-    async def _settle(self, person: Person, task: Task, wanted: Wanted, answer: Answer, act: str) -> None:
+    async def _settle(
+        self, person: Person, task: Task, wanted: Wanted, answer: Answer, act: str, asked: datetime
+    ) -> None:
         """Take a note of a change; of a doubtful one that came too late for its own guard after a look."""
         version, at = task.version + 1, datetime.now(UTC)
         if answer.status in (404, 412) and answer.doubtful:
@@ -158,7 +162,7 @@ class Writes:
         else:
             self._wrong(task, f"{act} at version {task.version}: {answer.status} {answer.body}")
             return
-        task.acknowledge(wanted, version, at, act)
+        task.acknowledge(wanted, version, at, act, asked)
         self._model.acknowledged += 1
 
     def _wrong(self, task: Task, what: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.chaos.check import Finding, Harm, check, latest
 from tests.chaos.facts import Facts, Heard
-from tests.chaos.model import Every, Model, Rule, Series, Status, Task, Wanted
+from tests.chaos.model import LONG_ENOUGH, Every, Model, Rule, Series, Status, Task, Wanted
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 FIRE = NOW - timedelta(minutes=1)
@@ -47,6 +47,7 @@ def _lines(task: Task) -> list[dict[str, Any]]:
     [(reminder, at)] = task.wanted.reminders.items()
     return [
         *(_line(act) for act in task.acts),
+        _line("reminder_scheduled", reminder_id=reminder, fire_at=at.isoformat()),
         _line("reminder_fired", reminder_id=reminder, fire_at=at.isoformat()),
         _line("notification_delivered", reminder_id=reminder, channel="inbox"),
         _line("notification_delivered", reminder_id=reminder, channel="email"),
@@ -114,6 +115,44 @@ def test_what_was_completed_after_its_time_may_have_been_heard_or_not() -> None:
     assert _harms(check(model, replace(facts, inbox=[]))) == {Harm.LOST}, "it was there and is not any more"
 
 
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.DELETED])
+def test_what_was_closed_long_after_its_time_was_to_be_heard_before(status: Status) -> None:
+    task = _task("a")
+    late = FIRE + LONG_ENOUGH + timedelta(seconds=1)
+    task.acknowledge(replace(task.wanted, status=status), 2, late, status)
+    model, facts = _kept(task)
+    if status is Status.DELETED:
+        facts = replace(facts, tasks={}, deleted=frozenset({"a"}))
+    assert check(model, facts) == []
+    assert check(model, replace(facts, mails=Counter())) == [], "it may have been cancelled on its way"
+    assert [(one.harm, one.at) for one in check(model, replace(facts, inbox=[]))] == [(Harm.LOST, FIRE)]
+
+
+def test_a_deleted_task_tells_what_became_of_it() -> None:
+    task = _task("a")
+    task.acknowledge(replace(task.wanted, status=Status.DELETED), 1, FIRE + timedelta(seconds=5), "deleted")
+    task.heard.update(task.spells)
+    model, facts = _kept(task)
+    facts = replace(facts, tasks={}, deleted=frozenset({"a"}))
+    assert check(model, facts) == []
+    assert {one.what for one in check(model, replace(facts, activity={}))} == {
+        "0 lines of created instead of 1",
+        "0 lines of deleted instead of 1",
+        "the line of reminder_scheduled",
+        "the line of reminder_fired",
+    }
+
+
+def test_a_time_that_was_passed_over_need_not_be_told() -> None:
+    """Of edits in quick succession the schedule sees the last alone."""
+    task = _task("a")
+    for version, seconds in ((2, 40), (3, 50)):
+        at = FIRE - timedelta(seconds=seconds)
+        task.acknowledge(replace(task.wanted, reminders={"r-a": at}), version, FIRE - LONG_ENOUGH, "updated")
+    assert len(task.spells) == 3
+    assert check(*_kept(task)) == []
+
+
 def test_what_was_opened_again_is_to_be_heard_after_all() -> None:
     task = _task("a")
     closed = replace(task.wanted, status=Status.COMPLETED)
@@ -146,6 +185,7 @@ def test_a_task_that_is_gone_or_back_from_its_deletion_is_lost() -> None:
     model, facts = _kept(task)
     assert Harm.LOST in _harms(check(model, replace(facts, tasks={})))
     task.acknowledge(replace(task.wanted, status=Status.DELETED), 1, NOW, "deleted")
+    facts = replace(facts, activity={"a": _lines(task)})
     assert Harm.LOST in _harms(check(model, facts))
     assert check(model, replace(facts, tasks={}, deleted=frozenset({"a"}))) == []
 
@@ -189,7 +229,7 @@ def test_a_mail_that_did_not_come_is_lost_and_a_copy_is_allowed() -> None:
     assert _harms(check(model, replace(facts, mails=Counter()))) == {Harm.LOST}
 
 
-@pytest.mark.parametrize("missing", range(4))
+@pytest.mark.parametrize("missing", range(5))
 def test_a_step_that_is_not_in_the_activity_is_lost(missing: int) -> None:
     task = _task("a")
     model, facts = _kept(task)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from tests.chaos.model import Every, Rule, Series, Status, Task, Wanted
+from tests.chaos.model import LONG_ENOUGH, Every, Rule, Series, Status, Task, Wanted
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -48,6 +48,29 @@ def test_a_reminder_that_was_moved_away_and_back_is_wanted_again() -> None:
     assert list(task.must_not_be_heard()) == [second]
     assert list(task.must_be_heard(NOW + timedelta(seconds=60))) == [first]
     assert list(task.must_be_heard(NOW + timedelta(seconds=4))) == [], "not yet"
+
+
+@pytest.mark.parametrize(
+    ("wanted_since", "asked", "acknowledged", "owed"),
+    [(0, 96, 96, True), (0, 94, 96, False), (0, 94, 94, False), (7, 96, 96, False)],
+    ids=["long after", "maybe done before", "soon after", "long after its time, not after it was wanted"],
+)
+def test_what_is_given_up_long_after_its_time_must_have_been_heard(
+    wanted_since: int, asked: int, acknowledged: int, owed: bool
+) -> None:
+    task = Task("t", "ada", NOW, 1, _wanted(5))
+    task.acknowledge(task.wanted, 1, NOW + timedelta(seconds=wanted_since), "created")
+    at, since = (NOW + timedelta(seconds=one) for one in (acknowledged, asked))
+    task.acknowledge(_wanted(300), 2, at, "updated", since)
+    assert task.must_be_heard(at) == ({("r", NOW + timedelta(seconds=5))} if owed else set())
+    assert not task.still_wanted(at)
+
+
+def test_what_is_owed_stays_so_when_it_is_wanted_again_and_given_up_soon() -> None:
+    task, late = _task(), 5 + int(LONG_ENOUGH.total_seconds())
+    for version, (fire, seconds) in enumerate(((900, late + 1), (5, late + 2), (900, late + 3)), start=2):
+        task.acknowledge(_wanted(fire), version, NOW + timedelta(seconds=seconds), "updated")
+    assert task.must_be_heard(NOW + timedelta(seconds=200)) == {("r", NOW + timedelta(seconds=5))}
 
 
 def test_an_instance_that_is_opened_again_takes_those_after_it_away() -> None:
