@@ -122,6 +122,17 @@ def test_a_level_may_be_written_in_capitals(environment: pytest.MonkeyPatch) -> 
     assert load_settings(ReminderSettings).log_level == "warning"
 
 
+@pytest.mark.parametrize("environment_name", ["staging", "production"])
+def test_nobody_reloads_where_people_are_served(
+    environment: pytest.MonkeyPatch, environment_name: str
+) -> None:
+    environment.setenv("RELOAD", "true")
+    assert load_settings(ReminderSettings).reload is True
+    environment.setenv("ENVIRONMENT", environment_name)
+    with pytest.raises(SystemExit, match=f"unset it where ENVIRONMENT is {environment_name}"):
+        load_settings(ReminderSettings)
+
+
 def test_fields_that_do_not_fit_together_are_a_sentence_too() -> None:
     class Torn(ReminderSettings):
         @model_validator(mode="after")

@@ -22,6 +22,7 @@ from service_kit.http_middleware import QUIET_KEY, BodyLimit, RequestScope
 from service_kit.http_protocol import bounded_http
 from service_kit.logs import configure_logs
 from service_kit.problems import install_problems
+from service_kit.reload import serve_anew, serves_itself
 from service_kit.settings import ServiceSettings
 from service_kit.telemetry import configure_telemetry, shutdown_telemetry
 
@@ -116,9 +117,13 @@ class Server(uvicorn.Server):
 def serve(build_app: Callable[[], FastAPI], settings: ServiceSettings) -> None:
     """Configure logs and telemetry, build the app, and serve it until SIGTERM or SIGINT; open requests get 10 s.
 
-    Raises SystemExit with one sentence when the port is taken or the address is not ours.
+    With `settings.reload` another process does so, a new one for each source that is saved. Raises SystemExit with one
+    sentence when the port is taken or the address is not ours.
     """
     configure_logs(settings)
+    if settings.reload and not serves_itself():
+        serve_anew()
+        return
     configure_telemetry(settings)
     listener = _listen(settings.app_host, settings.app_port)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -151,6 +151,11 @@ class ServiceSettings(BaseSettings):
         description="whether the clock can be moved by a key in Redis, for tests",
         examples=["true"],
     )
+    reload: bool = Field(
+        default=False,
+        description="whether the process starts anew when one of its sources is saved, for development",
+        examples=["true"],
+    )
     otel_exporter_otlp_endpoint: str | None = Field(
         default=None,
         description="base address of an OpenTelemetry collector (OTLP over HTTP); unset, spans go nowhere",
@@ -194,6 +199,12 @@ class ServiceSettings(BaseSettings):
     def _redis_verified_as_asked(self) -> Self:
         if self.redis_ca is not None and not self.redis_url.get_secret_value().startswith("rediss://"):
             raise ValueError("without TLS nothing is verified by REDIS_CA: give REDIS_URL as rediss://…")
+        return self
+
+    @model_validator(mode="after")
+    def _reloads_in_development(self) -> Self:
+        if self.reload and self.environment in ("staging", "production"):
+            raise ValueError(f"RELOAD is for development: unset it where ENVIRONMENT is {self.environment}")
         return self
 
     @field_validator("otel_exporter_otlp_endpoint", mode="after")
