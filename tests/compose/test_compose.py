@@ -93,6 +93,37 @@ def test_sidecars_have_the_options_of_the_native_stack() -> None:
     assert {f"--{name}={value}" for name, value in native.items()} <= set(words)
 
 
+def test_sidecars_are_held_to_the_list_of_calls_of_a_cluster() -> None:
+    """tests/deploy holds the native stack to the same list, so every test on that shows that it is long enough."""
+    ours = yaml.safe_load((ROOT / "compose/configuration.yaml").read_text())["spec"]
+    cluster = yaml.safe_load((ROOT / "k8s/base/configuration.yaml").read_text())["spec"]
+    assert cluster["api"]["allowed"]
+    assert ours["api"] == cluster["api"]
+    assert "./compose/configuration.yaml:/dapr/configuration.yaml:ro" in _SERVICES["task-api-dapr"]["volumes"]
+
+
+def test_what_they_stand_on_is_of_the_versions_of_a_cluster() -> None:
+    manifests = [*(ROOT / "k8s/backing").glob("*.yaml"), ROOT / "k8s/overlays/minikube/mailpit.yaml"]
+    there = dict(
+        re.findall(r"^ *image: (\S+/)?(\w+):(\S+)$", path.read_text(), re.MULTILINE)[0][1:] for path in manifests
+        if "image:" in path.read_text()
+    )  # fmt: skip
+    assert there.keys() == {"kafka", "mailpit", "postgres", "redis"}
+    assert {name: _SERVICES[name]["image"].rpartition(":")[2] for name in there} == there
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_that_reloads_runs_all_of_our_sources(
+    service: str, secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**_environment(service, secrets), **_RELOAD[service]["environment"]}.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings(_settings(service)).reload is True
+    package = service.replace("-", "_")
+    mounted = {volume.split(":")[1] for volume in _RELOAD[service]["volumes"]}
+    assert mounted == {f"/app/{one}" for one in (package, "service_kit", "event_contracts")}
+
+
 def test_every_secret_that_a_component_asks_for_is_made(secrets: Path) -> None:
     made = json.loads((secrets / "dapr.json").read_text())
     wanted = {
