@@ -5,36 +5,17 @@ from __future__ import annotations
 import json
 import re
 import runpy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from tests.observability.promtool import promtool
+from tests.observability.queries import DASHBOARDS, ROOT, RULES, Asked, asked, metrics, panels, rules
 
 from stack.command import run
 
-ROOT = Path(__file__).parents[2]
 HERE = ROOT / "observability"
-RULES = HERE / "prometheus/alerts.yaml"
-DASHBOARDS = HERE / "grafana/dashboards"
-_NOT_METRICS = {"absent", "and", "avg", "by", "changes", "histogram_quantile", "increase", "max", "min", "on", "or",
-                "rate", "sum", "time", "unless", "without"}  # fmt: skip
-_HISTOGRAM = re.compile(r"_(bucket|sum|count)$")
-
-
-def _rules() -> list[dict[str, Any]]:
-    groups = yaml.safe_load(RULES.read_text())["groups"]
-    return [rule for group in groups for rule in group["rules"]]
-
-
-def _metrics(query: str) -> set[str]:
-    """The names of metrics in a query: words that are neither functions nor labels nor values nor ranges."""
-    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\"[^\"]*\"", " ", query)
-    bare = re.sub(r"\b(by|on|without|ignoring)\s*\([^)]*\)", " ", bare)
-    words = set(re.findall(r"(?<![\w.])[A-Za-z_]\w*", bare)) - _NOT_METRICS
-    return {_HISTOGRAM.sub("", word) for word in words}
 
 
 def _exported() -> set[str]:
@@ -44,35 +25,49 @@ def _exported() -> set[str]:
     return {*ours, *(name for names in others.values() for name in names)}
 
 
-def _panels() -> Iterator[tuple[str, str]]:
-    for path in sorted(DASHBOARDS.glob("*.json")):
-        for panel in json.loads(path.read_text())["panels"]:
-            for target in panel["targets"]:
-                yield f"{path.stem}: {panel['title']}", target["expr"]
-
-
 def test_the_reader_of_queries_sees_what_is_a_metric() -> None:
     query = 'sum by (job) (rate(a_total{status=~"5.."}[5m])) / on (job) b > 0.5 or absent(up{job="c"})'
-    assert _metrics(query) == {"a_total", "b", "up"}
-    assert _metrics("histogram_quantile(0.95, sum by (le) (rate(d_seconds_bucket[$__rate_interval])))") == {
+    assert metrics(query) == {"a_total", "b", "up"}
+    assert metrics("histogram_quantile(0.95, sum by (le) (rate(d_seconds_bucket[$__rate_interval])))") == {
         "d_seconds"
     }
 
 
-@pytest.mark.parametrize("rule", _rules(), ids=lambda rule: rule["alert"])
+def test_the_reader_of_queries_sees_labels() -> None:
+    assert asked('sum by (job, le) (rate(a_seconds_bucket{route!="/x", job="c"}[5m])) > on (job) b') == {
+        Asked("a_seconds", frozenset({"job", "le", "route"}), "c"),
+        Asked("b", frozenset({"job", "le"}), None),
+    }
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
 def test_a_rule_asks_for_what_is_exported(rule: dict[str, Any]) -> None:
-    assert _metrics(rule["expr"])
-    assert _metrics(rule["expr"]) <= _exported()
+    assert metrics(rule["expr"])
+    assert metrics(rule["expr"]) <= _exported()
 
 
 def test_every_panel_asks_for_what_is_exported() -> None:
-    unknown = {where: missing for where, query in _panels() if (missing := _metrics(query) - _exported())}
+    unknown = {where: missing for where, query in panels() if (missing := metrics(query) - _exported())}
+    assert unknown == {}
+
+
+def test_no_query_goes_by_a_label_that_a_metric_of_ours_lacks() -> None:
+    """tests/e2e holds the page, and these, to what a running system serves."""
+    rows = re.findall(r"^\| `(\w+)` \|([^|]*)\|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE)
+    ours = {name: {*re.findall(r"\w+", labels), "job", "instance", "le"} for name, labels in rows}
+    queries = [*panels(), *((rule["alert"], rule["expr"]) for rule in rules())]
+    unknown = {
+        (where, one.metric): missing
+        for where, query in queries
+        for one in asked(query)
+        if one.metric in ours and (missing := one.labels - ours[one.metric])
+    }
     assert unknown == {}
 
 
 def test_no_exporter_is_listed_for_what_nobody_uses() -> None:
     used = set().union(
-        *(_metrics(query) for _, query in _panels()), *(_metrics(rule["expr"]) for rule in _rules())
+        *(metrics(query) for _, query in panels()), *(metrics(rule["expr"]) for rule in rules())
     )
     listed = yaml.safe_load((HERE / "exporters.yaml").read_text())
     assert {name for names in listed.values() for name in names} - used <= {
@@ -81,7 +76,7 @@ def test_no_exporter_is_listed_for_what_nobody_uses() -> None:
     }
 
 
-@pytest.mark.parametrize("rule", _rules(), ids=lambda rule: rule["alert"])
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
 def test_a_rule_names_a_runbook_that_is_there(rule: dict[str, Any]) -> None:
     path, _, section = rule["annotations"]["runbook"].partition("#")
     text = (ROOT / path).read_text()
@@ -97,7 +92,7 @@ def test_every_rule_has_a_case() -> None:
         silent, ringing = case["alert_rule_test"]
         assert (silent["exp_alerts"], len(ringing["exp_alerts"])) == ([], 1), case["name"]
         assert silent["alertname"] == ringing["alertname"] == case["name"]
-    assert sorted(case["name"] for case in cases) == sorted(rule["alert"] for rule in _rules())
+    assert sorted(case["name"] for case in cases) == sorted(rule["alert"] for rule in rules())
 
 
 def test_every_rule_is_silent_and_rings_as_its_case_says() -> None:
@@ -128,7 +123,7 @@ def test_every_matcher_of_alertmanager_names_rules_that_are_there() -> None:
         for matcher in (*rule["source_matchers"], *rule["target_matchers"])
         for name in matcher.partition('"')[2].rstrip('"').split("|")
     }
-    assert named <= {rule["alert"] for rule in _rules()}
+    assert named <= {rule["alert"] for rule in rules()}
     receivers = {receiver["name"] for receiver in configuration["receivers"]}
     routes = configuration["route"]
     assert {routes["receiver"], *(route["receiver"] for route in routes["routes"])} == receivers
