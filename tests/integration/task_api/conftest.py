@@ -199,6 +199,15 @@ def rows(engine: AsyncEngine) -> Rows:
     return ask
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def admin(register: Register, rows: Rows, http: httpx.AsyncClient) -> Person:
+    """An administrator, logged in as such."""
+    person = await register()
+    await rows("UPDATE users SET role = 'admin' WHERE id = :id", id=person.id)
+    answer = await http.post("/api/v1/auth/login", json={"email": person.email, "password": PASSWORD})
+    return Person(person.id, person.email, answer.json(), http)
+
+
 @pytest.fixture
 def statements(engine: AsyncEngine) -> Callable[[], AbstractContextManager[list[str]]]:
     """Note what is sent: `with statements() as sent:`; BEGIN, COMMIT and ROLLBACK count, each is a round trip."""

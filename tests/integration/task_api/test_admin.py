@@ -11,15 +11,6 @@ from tests.integration.task_api.conftest import PASSWORD, Person
 ADMIN = "/api/v1/admin"
 
 
-@pytest.fixture
-async def admin(register: Any, rows: Any, http: Any) -> Person:
-    """An administrator, logged in as such."""
-    person: Person = await register()
-    await rows("UPDATE users SET role = 'admin' WHERE id = :id", id=person.id)
-    answer = await http.post("/api/v1/auth/login", json={"email": person.email, "password": PASSWORD})
-    return Person(person.id, person.email, answer.json(), http)
-
-
 async def actions(admin: Any, person: Any) -> list[tuple[str, bool]]:
     answer = await admin.call("GET", f"{ADMIN}/audit", 200, params={"user_id": str(person.id)})
     return [(line["action"], line["succeeded"]) for line in answer.json()["items"]]

@@ -8,6 +8,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from fastapi.routing import iter_route_contexts
+from tests.integration.task_api.test_isolation import ROUTES
+from tests.integration.task_api.test_preferences import BROWSER
 
 from service_kit.testing.tokens import SigningKey, make_token
 
@@ -80,15 +83,46 @@ WRITE = {
     ("POST", "/api/v1/series/{series_id}/pause"),
     ("POST", "/api/v1/series/{series_id}/resume"),
 }
+NOT_SHOWN = {
+    ("GET", "/metrics"),
+    ("GET", "/health/deliveries"),
+    *((method, path) for method in ("GET", "HEAD") for path in ("/openapi.json", "/docs", "/redoc")),
+    *((method, "/docs/oauth2-redirect") for method in ("GET", "HEAD")),
+}
+"""In no document, and open to who reaches the port: no ingress leads there."""
+SIDECAR = {
+    ("GET", "/dapr/config"),
+    ("GET", "/dapr/subscribe"),
+    ("OPTIONS", "/subscribed"),
+    ("POST", "/subscribed"),
+    ("POST", "/events/notification-delivered"),
+    ("POST", "/events/notification-read"),
+    ("POST", "/events/recurring-task-generated"),
+    ("POST", "/events/reminder-due"),
+    ("POST", "/events/reminder-scheduled"),
+    ("DELETE", "/internal/v1/push-subscriptions/{push_id}"),
+    ("GET", "/internal/v1/epoch"),
+    ("GET", "/internal/v1/series/{series_id}"),
+    ("GET", "/internal/v1/snapshot"),
+    ("GET", "/internal/v1/tasks/{task_id}"),
+    ("GET", "/internal/v1/users/{user_id}/contact"),
+    ("POST", "/internal/v1/actions"),
+    ("POST", "/internal/v1/actions/stop-mail"),
+    ("POST", "/internal/v1/tasks"),
+}
+"""For the own sidecar, or siblings through it."""
 GUARDED = sorted(SESSION | ADMIN | READ | WRITE)
 ids = [f"{method} {path}" for method, path in GUARDED]
 
 
 def test_every_route_has_its_rule(app: Any) -> None:
+    # All there are, those that no document shows too. What has no methods would take any.
     served = {
-        (method.upper(), path) for path, methods in app.openapi()["paths"].items() for method in methods
+        (method, route.path)
+        for route in iter_route_contexts(app.routes)
+        for method in getattr(route, "methods", None) or {"ANY"}
     }
-    assert served == PUBLIC | set(GUARDED)
+    assert served == PUBLIC | NOT_SHOWN | SIDECAR | set(GUARDED)
 
 
 async def ask(http: Any, method: str, path: str, token: str | None) -> Any:
@@ -127,3 +161,91 @@ async def test_a_key_opens_what_its_scope_says(http: Any, ada: Any, method: str,
 @pytest.mark.parametrize(("method", "path"), sorted(ADMIN))
 async def test_only_administrators_administer(http: Any, ada: Any, method: str, path: str) -> None:
     assert (await ask(http, method, path, ada.tokens["access_token"])).status_code == 403
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(SIDECAR))
+async def test_no_person_is_a_sidecar(http: Any, ada: Any, admin: Any, method: str, path: str) -> None:
+    for token in (None, ada.tokens["access_token"], admin.tokens["access_token"]):
+        assert (await ask(http, method, path, token)).status_code == 403
+
+
+MARK = "marigold"
+"""A word that only ada's own things have."""
+BODIES = {(method, f"/api/v1/tasks/{{task_id}}{path}"): body for method, path, body in ROUTES} | {
+    ("POST", "/api/v1/tasks/{task_id}/reminders/{reminder_id}/snooze"): {"minutes": 5},
+    ("PATCH", "/api/v1/series/{series_id}"): {"overdue": "catch_up"},
+    ("PATCH", "/api/v1/tags/{tag}"): {"name": "theirs"},
+}
+NAMED = sorted((method, path) for method, path in SESSION | READ | WRITE if "{" in path)
+OF_THE_CALLER = sorted(path for method, path in SESSION | READ if method == "GET" and "{" not in path)
+NOT_AN_ID = {("PATCH", "/api/v1/tags/{tag}")}
+"""A tag is a word: everybody has their own of it."""
+
+
+async def things_of(person: Any) -> dict[str, str]:
+    """One of everything that a path can name, by the parameter's name."""
+    made = await person.call(
+        "POST",
+        "/api/v1/tasks",
+        201,
+        json={
+            "title": f"Water the {MARK}",
+            "due_at": "2026-01-06T10:00:00Z",
+            "tags": [MARK],
+            "reminders": [{"offset": "PT30M"}],
+            "recurrence": {"rrule": "FREQ=DAILY"},
+        },
+    )
+    task = made.json()
+    key = await person.call("POST", "/api/v1/api-keys", 201, json={"name": MARK, "scopes": ["tasks:read"]})
+    browser = await person.call("POST", "/api/v1/push-subscriptions", 201, json=BROWSER | {"name": MARK})
+    return {
+        "task_id": task["id"],
+        "reminder_id": task["reminders"][0]["id"],
+        "series_id": task["series_id"],
+        "key_id": key.json()["id"],
+        "subscription_id": browser.json()["id"],
+        "token": made.headers["x-undo-token"],
+        "tag": MARK,
+    }
+
+
+async def all_of(person: Any, things: dict[str, str]) -> list[Any]:
+    """Everything of the person, as it stands."""
+    paths = (
+        f"/api/v1/tasks/{things['task_id']}",
+        f"/api/v1/series/{things['series_id']}",
+        "/api/v1/tags",
+        "/api/v1/api-keys",
+        "/api/v1/users/me/notification-preferences",
+    )
+    return [(await person.call("GET", path, 200)).json() for path in paths]
+
+
+@pytest.mark.parametrize(("method", "path"), NAMED, ids=[f"{method} {path}" for method, path in NAMED])
+async def test_what_is_anothers_is_not_there(ada: Any, bob: Any, admin: Any, method: str, path: str) -> None:
+    things = await things_of(ada)
+    before = await all_of(ada, things)
+    for stranger in (bob, admin):
+        answer = await stranger.call(method, path.format(**things), json=BODIES.get((method, path)))
+        assert answer.status_code == (200 if (method, path) in NOT_AN_ID else 404), answer.text
+        # What the stranger named may be told back, and nothing else.
+        assert MARK not in answer.text
+    assert await all_of(ada, things) == before
+
+
+@pytest.mark.parametrize("path", OF_THE_CALLER)
+async def test_what_names_nobody_shows_the_callers(ada: Any, bob: Any, admin: Any, path: str) -> None:
+    await things_of(ada)
+    query = {"q": MARK} if path.endswith("/search") else None
+    own = await ada.call("GET", path, 200, params=query)
+    for stranger in (bob, admin):
+        answer = await stranger.call("GET", path, 200, params=query)
+        assert answer.json() != own.json()
+        assert not [trace for trace in (MARK, str(ada.id), ada.email) if trace in answer.text]
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(ADMIN))
+async def test_administrators_do_administer(ada: Any, admin: Any, http: Any, method: str, path: str) -> None:
+    body = {"disabled": False} if method == "PATCH" else None
+    await admin.call(method, path.format(user_id=ada.id), 200, json=body)
