@@ -283,7 +283,7 @@ def _install_tasks(app: FastAPI, entry: _Entry, stores: _Stores, clock: Clock) -
     app.include_router(task_closing_routes(callers, means, reader, undo))
     app.include_router(task_reminder_routes(callers, means, undo))
     app.include_router(ledger_routes(callers.read, reader, cursors))
-    app.include_router(imports.import_routes(callers, means))
+    app.include_router(imports.import_routes(callers, means, undo))
     app.include_router(overview_routes(callers, means, reader, undo))
     app.include_router(series_routes(callers, means, undo))
     app.include_router(task_undo_routes(callers, means, undo))

@@ -29,7 +29,7 @@ from task_api.domain.series import Recurrence, Series
 from task_api.domain.task import Task
 
 CHUNK = 500
-"""Tasks in one transaction."""
+"""Tasks in one transaction: of an import, and of the undo that takes one back."""
 _TRIES = 3
 
 
@@ -79,11 +79,17 @@ class Draft:
 
 @dataclass(slots=True)
 class Imported:
-    """What became of the drafts: how many are new, how many were here, and those that the rules refuse."""
+    """What became of the drafts: how many are new, how many were here, and those that the rules refuse.
+
+    `change_id` is what they are taken back by; None where nothing came, or more than one undo takes.
+    """
 
     imported: int = 0
     skipped: int = 0
     failed: list[tuple[Draft, InvalidTask]] = field(default_factory=list)
+    joined: bool = False
+    """Whether a task came into a series that was here before it: an undo cannot end that."""
+    change_id: UUID | None = None
 
 
 async def import_tasks(means: Means, actor: Actor, user_id: UUID, drafts: Sequence[Draft]) -> Imported:
@@ -99,6 +105,8 @@ async def import_tasks(means: Means, actor: Actor, user_id: UUID, drafts: Sequen
         async with means.database.begin() as work:
             await _import_chunk(work, user_id, chunk, stamp, result)
         means.wake()
+    if 0 < result.imported <= CHUNK and not result.joined:
+        result.change_id = stamp.change_id
     return result
 
 
@@ -139,6 +147,7 @@ async def _import_chunk(
         if first is not None:
             await work.insert_many(_writes(owner, good, versions, stamp, first))
             result.imported += len(good)
+            result.joined |= any(task.series_id in versions for _, task, _ in good)
             result.skipped += len(drafts) - len(fresh)
             result.failed += failed
             return

@@ -98,8 +98,10 @@ async def _check_untouched(
     for row in rows:
         task = locked[row.task_id].task
         if row.version == 1:
-            others = set(edited.get(row.task_id, frozenset())) - _STATUS_FIELDS
-            moved = others if task.is_open else others | {"status"}
+            touched = set(edited.get(row.task_id, frozenset()))
+            # An imported one may have come closed, or into the bin.
+            as_made = task.is_open or touched.isdisjoint(_STATUS_FIELDS)
+            moved = touched - _STATUS_FIELDS | (set() if as_made else {"status"})
         elif _is_withdrawal(row, task):
             continue
         else:
@@ -159,6 +161,8 @@ async def _put_back(
 
 
 def _reversed(row: ChangedTask, task: Task, series: Mapping[UUID, Series], at: datetime) -> Task:
+    if row.version == 1 and task.deleted_at is not None:
+        return task
     if row.version == 1:
         return rules.delete(task, at, ClosedBy.ERASED if task.series_id else None)
     old = {name: change.old for name, change in row.changes.items()}

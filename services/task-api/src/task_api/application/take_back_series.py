@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -63,15 +63,16 @@ async def restore_series(
 
     Raises UndoNotPossible when one was changed again since, or has gone on.
     """
-    back = {}
+    back: dict[UUID, Series] = {}
+    touched = {row.task_id for row in rows}
     for row in rows:
         task = locked[row.task_id].task
         series_id = task.series_id or series_left(row)
-        if series_id is None:
+        if series_id is None or series_id in back:
             continue
         its_series = series[series_id]
         if row.version == 1 or ("series_id" in row.changes and series_left(row) is None):
-            await _check_as_begun(work, row, its_series)
+            await _check_as_begun(work, row, its_series, touched)
             back[series_id] = its_series.ended(stamp.at)
         elif series_id in edits:
             await _check_place(work, row, its_series, task)
@@ -83,10 +84,14 @@ async def restore_series(
     return {series_id: now for series_id, now in back.items() if now is not series[series_id]}
 
 
-async def _check_as_begun(work: Transaction, row: ChangedTask, series: Series) -> None:
+async def _check_as_begun(
+    work: Transaction, row: ChangedTask, series: Series, touched: Collection[UUID]
+) -> None:
+    """Raise UndoNotPossible unless the newest instance is one of those that the change `touched`: keys only grow."""
     if not series.has_ended and series.updated_at != row.at:
         raise UndoNotPossible("its series was changed since")
-    if await work.greatest_key(series.id, besides=row.task_id) is not None:
+    tip = await work.tip(series.id)
+    if tip is not None and tip.id not in touched:
         raise UndoNotPossible("its series has gone on since")
 
 

@@ -18,6 +18,7 @@ from task_api.entrypoints.http.import_items import Reader, Reading, UnreadableFi
 from task_api.entrypoints.http.import_json import read_export
 from task_api.entrypoints.http.import_todoist import read_todoist
 from task_api.entrypoints.http.task_answers import json_answer
+from task_api.entrypoints.http.undo_tokens import UndoTokens
 
 PATH = "/api/v1/import"
 MAX_BYTES = 10 * 1024 * 1024
@@ -90,7 +91,7 @@ class ImportAnswer(Answer, json_schema_extra={"examples": [_ANSWER_EXAMPLE]}):
     failed: tuple[ImportFailure, ...]
 
 
-def import_routes(callers: Callers, means: Means) -> APIRouter:
+def import_routes(callers: Callers, means: Means, undo: UndoTokens) -> APIRouter:
     """Give the route that imports."""
     router = APIRouter(tags=["tasks"])
     Writer = Annotated[Principal, Depends(callers.write)]  # noqa: N806 - a type
@@ -101,7 +102,10 @@ def import_routes(callers: Callers, means: Means) -> APIRouter:
         PATH, response_model=ImportAnswer, responses=problems(400, 401, 403, 413, 415), openapi_extra=_BODY
     )
     async def bring(principal: Writer, request: Request) -> Response:
-        """Import tasks from a file of up to 10 MiB; its Content-Type says what it is. Again: nothing is doubled."""
+        """Import tasks from a file of up to 10 MiB; its Content-Type says what it is. Again: nothing is doubled.
+
+        Up to 500 new tasks are taken back by one undo token, while they are as they came.
+        """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         reader = READERS.get(kind)
         if reader is None:
@@ -117,7 +121,9 @@ def import_routes(callers: Callers, means: Means) -> APIRouter:
             except UnreadableFile as error:
                 raise Problem(400, "unreadable_file", f"The file cannot be read: {error}.") from error
         outcome = await import_tasks(means, actor_of(principal), principal.user_id, reading.drafts)
-        return json_answer(_answer(reading, outcome))
+        return json_answer(
+            _answer(reading, outcome), headers=undo.header(principal.user_id, outcome.change_id)
+        )
 
     return router
 
