@@ -24,13 +24,15 @@ OPEN_CONNECTIONS = 100
 class Block:
     """What one stretch of load gave: the latencies of the good answers, and the statuses of the others.
 
-    `moments` says of each good answer when it came, and `refused_latencies` how long each other one took.
+    `moments` and `refused_moments` say of each answer when it came, and `refused_latencies` how long each of the others
+    took.
     """
 
     latencies: list[float] = field(default_factory=list)
     moments: list[float] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
     refused_latencies: list[float] = field(default_factory=list)
+    refused_moments: list[float] = field(default_factory=list)
     elapsed: float = 0.0
 
     @property
@@ -49,6 +51,7 @@ class Block:
         else:
             self.refused.append(status)
             self.refused_latencies.append(latency)
+            self.refused_moments.append(moment)
 
 
 def quantile(values: Sequence[float], percent: int) -> float:
@@ -90,9 +93,18 @@ def arrivals(rate: float, seconds: float, seed: int) -> list[float]:
 
 
 async def open_loop(
-    port: int, requests: Requests, schedule: Sequence[float], connections: int = OPEN_CONNECTIONS
+    port: int,
+    requests: Requests,
+    schedule: Sequence[float],
+    connections: int = OPEN_CONNECTIONS,
+    *,
+    since: float | None = None,
+    offered: asyncio.Event | None = None,
 ) -> Block:
     """Send each request at its moment of `schedule`, whatever became of those before it.
+
+    The schedule counts from `since` (of perf_counter), by default from when the connections are there. `offered` is set
+    when the last request is due; the answers may be long in coming.
 
     A latency begins at the scheduled moment. When the server stalls, all that should have been sent meanwhile has
     waited, and says so; a loop that counts from the sending leaves that out (coordinated omission).
@@ -101,7 +113,7 @@ async def open_loop(
     due: asyncio.Queue[float | None] = asyncio.Queue()
     async with AsyncExitStack() as opened:
         ready = await _connect(opened, port, connections)
-        began = perf_counter()
+        began = perf_counter() if since is None else since
 
         async def sender(number: int, connection: Connection) -> None:
             while (at := await due.get()) is not None:
@@ -116,6 +128,8 @@ async def open_loop(
                 if (early := began + at - perf_counter()) > 0:
                     await asyncio.sleep(early)
                 due.put_nowait(at)
+            if offered is not None:
+                offered.set()
             for _ in ready:
                 due.put_nowait(None)
         block.elapsed = perf_counter() - began

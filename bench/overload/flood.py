@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from time import perf_counter
 
 from bench import requests
 from bench.http_client import Connection, encode
-from bench.load import Block, Requests, arrivals, closed_loop, open_loop, quantile
+from bench.load import Block, Requests, arrivals, closed_loop, open_loop
 from bench.place import Place, Served
 from bench.postgres import Store
 
@@ -56,18 +56,17 @@ class Flood:
 
     @property
     def recovery_seconds(self) -> float:
-        """When the last half second began in which one of ten took longer than 99 of 100 do usually."""
-        usual, last = self.before.percentile(99), 0.0
-        for number in range(int(self.after.elapsed / _WINDOW) + 1):
-            begin = number * _WINDOW
-            of_window = [
-                latency
-                for latency, moment in zip(self.after.latencies, self.after.moments, strict=True)
-                if begin <= moment < begin + _WINDOW
-            ]
-            if of_window and quantile(of_window, 90) > usual:
-                last = begin + _WINDOW
-        return last
+        """When the last half second ended in which more than one of ten was refused, or took longer than 99 of 100 do
+        usually. Counted from when the last of the flood was due."""
+        usual, after = self.before.percentile(99), self.after
+        good = zip(after.moments, after.latencies, strict=True)
+        judged = [(moment, latency > usual) for moment, latency in good]
+        windows = defaultdict[int, list[bool]](list)
+        for moment, is_bad in [*judged, *((moment, True) for moment in after.refused_moments)]:
+            windows[int(moment / _WINDOW)].append(is_bad)
+        return _WINDOW * max(
+            (number + 1 for number, bad in windows.items() if 10 * sum(bad) > len(bad)), default=0
+        )
 
 
 async def flood(place: Place, server: Served, plan: Plan) -> Flood:
@@ -77,16 +76,30 @@ async def flood(place: Place, server: Served, plan: Plan) -> Flood:
         await closed_loop(server.port, made, CLIENTS, 1.0)
         saturation = (await closed_loop(server.port, made, CLIENTS, plan.saturate)).per_second
         await store.until_published()
-        before = await _calm(server, made, saturation, plan.calm)
+        before = await _calm(server.port, made, saturation, plan.calm)
         seen = Flood(saturation, before, Block(), Block())
         watching = asyncio.create_task(_watch(server, seen))
-        schedule = arrivals(TIMES * saturation, plan.flood, seed=1)
-        seen.during = await open_loop(server.port, made, schedule, CONNECTIONS)
-        seen.after = await _calm(server, made, saturation, plan.calm)
+        seen.during, seen.after = await overflow(server.port, made, saturation, plan)
         watching.cancel()
         seen.resident.append(server.resident_bytes())
         await store.until_published()
     return seen
+
+
+async def overflow(
+    port: int, made: Requests, saturation: float, plan: Plan, connections: int = CONNECTIONS
+) -> tuple[Block, Block]:
+    """Offer too much, and as soon as no more of it is due a calm stream from others. Gives what became of both.
+
+    What the flood left behind is answered, or not, while the calm stream waits: that is what it is to recover from.
+    """
+    offered = asyncio.Event()
+    schedule = arrivals(TIMES * saturation, plan.flood, seed=1)
+    async with asyncio.TaskGroup() as running:
+        during = running.create_task(open_loop(port, made, schedule, connections, offered=offered))
+        await offered.wait()
+        after = await _calm(port, made, saturation, plan.calm, since=perf_counter())
+    return during.result(), after
 
 
 async def _mix(server: Served, store: Store) -> Requests:
@@ -100,8 +113,10 @@ async def _mix(server: Served, store: Store) -> Requests:
     return lambda number: next(turn)(number)
 
 
-async def _calm(server: Served, made: Requests, saturation: float, seconds: float) -> Block:
-    return await open_loop(server.port, made, arrivals(CALM * saturation, seconds, seed=2))
+async def _calm(
+    port: int, made: Requests, saturation: float, seconds: float, since: float | None = None
+) -> Block:
+    return await open_loop(port, made, arrivals(CALM * saturation, seconds, seed=2), since=since)
 
 
 async def _watch(server: Served, seen: Flood) -> None:
