@@ -11,13 +11,14 @@ from bench.overload.part import backlog, overload
 from bench.relay.part import relay
 from bench.reminders.part import reminders
 from bench.system.part import system
-from bench.task_api.part import task_api
+from bench.task_api.part import lists, task_api
 
 Part = Callable[[bool], Sequence[Figure]]
 """Measures, with small sizes when asked to be quick."""
 
 PARTS: dict[str, Part] = {
     "task_api": task_api,
+    "lists": lists,
     "relay": relay,
     "flow": flow,
     "reminders": reminders,

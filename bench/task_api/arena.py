@@ -10,7 +10,7 @@ from bench.place import Served, standing
 
 from stack import Instance
 
-_EVERYBODY = {"REQUESTS_AT_ONCE": "100000"}
+EVERYBODY = {"REQUESTS_AT_ONCE": "100000"}
 """A closed loop of many clients asks for a queue that stands, which both refuse otherwise."""
 
 
@@ -33,5 +33,5 @@ def arena(*beside: str) -> Iterator[Arena]:
     """Start a fresh instance with task-api alone, and beside it what `python -m` these words serve, the baseline by
     default; stop and wipe it all afterwards."""
     words = beside or ("bench.task_api.baseline",)
-    with standing("task-api", env=_EVERYBODY) as place, place.beside("baseline", *words) as baseline:
+    with standing("task-api", env=EVERYBODY) as place, place.beside("baseline", *words) as baseline:
         yield Arena(place.instance, place["task-api"], baseline)
