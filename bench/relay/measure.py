@@ -1,10 +1,10 @@
-"""Pairs of runs over the same bytes: the relay with its sidecar, and a producer that has nothing but Kafka."""
+"""Runs over the same bytes: the relay with its sidecar, and a producer that has nothing but Kafka, in two manners."""
 
 from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -13,14 +13,14 @@ from bench.events import OutboxRow, made_up
 from bench.place import Place
 from bench.postgres import Store
 
-from task_api.application.relay_outbox import MAX_BYTES, MAX_EVENTS
+from task_api.application.relay_outbox import LANES, MAX_BYTES, MAX_EVENTS
 
 PROCESSES = ("task-api", "task-api.dapr", "postgres", "kafka")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Events a run, and pairs of runs."""
+    """Events a run, and how often each runs."""
 
     events: int
     pairs: int
@@ -32,21 +32,23 @@ QUICK = Plan(events=2_000, pairs=3)
 
 @dataclass
 class Relayed:
-    """Events a second of each run; processor milliseconds an event, by process, of the relay's runs."""
+    """Events a second of each run; processor milliseconds an event, by process, of the relay's runs.
+
+    `paced` is the bare producer with as many events under way as the relay has, `unpaced` the one that never waits.
+    """
 
     relay: list[float] = field(default_factory=list)
-    bare: list[float] = field(default_factory=list)
+    paced: list[float] = field(default_factory=list)
+    unpaced: list[float] = field(default_factory=list)
     cpu_ms: dict[str, float] = field(default_factory=dict)
-    bare_kafka_cpu_ms: float = 0.0
 
-    @property
-    def ratio(self) -> float:
-        """The median of the pairs' ratios."""
-        return statistics.median(relay / bare for relay, bare in zip(self.relay, self.bare, strict=True))
+    def ratio(self, bare: Sequence[float]) -> float:
+        """The median of the relay's ratios to these runs of the producer, each to the one beside it."""
+        return statistics.median(relay / other for relay, other in zip(self.relay, bare, strict=True))
 
 
 async def relay(place: Place, plan: Plan) -> Relayed:
-    """Measure pairs; who begins changes from pair to pair."""
+    """Measure all three in turn; who begins changes from time to time."""
     measured = Relayed()
     async with Store.of(place.instance.database_url) as store, _producer(place) as producer:
 
@@ -58,19 +60,20 @@ async def relay(place: Place, plan: Plan) -> Relayed:
                 spent = (place.cpu_seconds(name) - used) * 1000 / plan.events / plan.pairs
                 measured.cpu_ms[name] = measured.cpu_ms.get(name, 0.0) + spent
 
-        async def bare(rows: Sequence[OutboxRow]) -> None:
-            before = place.cpu_seconds("kafka")
-            measured.bare.append(len(rows) / await _produce(producer, rows))
-            measured.bare_kafka_cpu_ms += (
-                (place.cpu_seconds("kafka") - before) * 1000 / plan.events / plan.pairs
-            )
+        async def paced(rows: Sequence[OutboxRow]) -> None:
+            measured.paced.append(len(rows) / await _timed(produce_paced(producer, rows)))
+
+        async def unpaced(rows: Sequence[OutboxRow]) -> None:
+            measured.unpaced.append(len(rows) / await _timed(produce(producer, rows)))
 
         await store.enqueue(made_up(500))
         await store.until_published()
-        await _produce(producer, made_up(500))
+        await produce(producer, made_up(500))
+        runs = [ours, paced, unpaced]
         for pair in range(plan.pairs):
             rows = made_up(plan.events)
-            for run in (ours, bare) if pair % 2 == 0 else (bare, ours):
+            turn = pair % len(runs)
+            for run in runs[turn:] + runs[:turn]:
                 await run(rows)
     return measured
 
@@ -81,16 +84,25 @@ def _producer(place: Place) -> AIOKafkaProducer:
     )
 
 
-async def _produce(producer: AIOKafkaProducer, rows: Sequence[OutboxRow]) -> float:
-    """As many at once as the relay puts into one request, the next ones when all of them are acknowledged.
-
-    Gives the seconds that took.
-    """
+async def _timed(run: Coroutine[None, None, None]) -> float:
     began = perf_counter()
-    for begin in range(0, len(rows), MAX_EVENTS):
-        sent = [
-            await producer.send(topic, event, key=key.encode())
-            for _, topic, key, event in rows[begin : begin + MAX_EVENTS]
-        ]
-        await asyncio.gather(*sent)
+    await run
     return perf_counter() - began
+
+
+async def produce_paced(producer: AIOKafkaProducer, rows: Sequence[OutboxRow]) -> None:
+    """As many under way as the relay may have: in each lane one batch, and the next when all of it is acknowledged."""
+
+    async def lane(mine: Sequence[OutboxRow]) -> None:
+        for begin in range(0, len(mine), MAX_EVENTS):
+            await produce(producer, mine[begin : begin + MAX_EVENTS])
+
+    async with asyncio.TaskGroup() as running:
+        for number in range(LANES):
+            running.create_task(lane(rows[number::LANES]))
+
+
+async def produce(producer: AIOKafkaProducer, rows: Sequence[OutboxRow]) -> None:
+    """Send all of it, as fast as the producer's own buffer takes it, and then await what is not acknowledged yet."""
+    sent = [await producer.send(topic, event, key=key.encode()) for _, topic, key, event in rows]
+    await asyncio.gather(*sent)

@@ -16,12 +16,16 @@ def relay(quick: bool) -> Sequence[Figure]:
     """Events a second through outbox and sidecar, beside a bare producer."""
     with standing("task-api") as place:
         seen = uvloop.run(measure(place, QUICK if quick else FULL))
-    middle, bare = quantile(seen.relay, 50), quantile(seen.relay, 50) / seen.ratio
+    middle = quantile(seen.relay, 50)
     figures = [
         Figure(
-            "relay", "events published", middle, "events/s", "a bare producer of the same bytes", bare,
-            ("at least", 0.5), of_ratio=True,
-        )
+            "relay", "events published", middle, "events/s", "a bare producer, as many under way",
+            middle / seen.ratio(seen.paced), ("at least", 0.5), of_ratio=True,
+        ),
+        Figure(
+            "relay", "events published, beside one that never waits", middle, "events/s",
+            "a bare producer, all at once", middle / seen.ratio(seen.unpaced),
+        ),
     ]  # fmt: skip
     figures += [
         Figure("relay", f"processor time of {name}", spent, "ms/event") for name, spent in seen.cpu_ms.items()
