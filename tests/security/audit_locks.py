@@ -1,7 +1,7 @@
 """Ask the advisory database about every package of the hashed locks: `make audit`.
 
-Exit status: 0 nothing known, 1 something is, 2 the database does not answer. `--if-reachable` makes the last one 0, for
-runs that must not fail by a network.
+Exit status: 0 nothing known, 1 something is, 2 the database does not answer, 3 it answers, but not for every package.
+`--if-reachable` makes 2, and nothing else, 0: for runs that must not fail by a network.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 300
+CLEAN, KNOWN, UNREACHABLE, INCOMPLETE = range(4)
 
 
 def locks() -> list[Path]:
@@ -32,13 +33,16 @@ def verdict(report: dict[str, Any]) -> tuple[int, list[str]]:
     ]
     unasked = [one["name"] for one in packages if "skip_reason" in one]
     if known:
-        return 1, known
+        return KNOWN, known
+    if len(unasked) == len(packages):
+        # A mirror of packages answers like this: it has no advisories at all.
+        return UNREACHABLE, ["What answers is no advisory database: it knows nothing of any package."]
     if unasked:
         few = ", ".join(unasked[:3])
-        return 2, [
+        return INCOMPLETE, [
             f"The advisory database knows nothing of {len(unasked)} of {len(packages)} packages ({few} …)."
         ]
-    return 0, [f"No advisory is known for any of {len(packages)} packages."]
+    return CLEAN, [f"No advisory is known for any of {len(packages)} packages."]
 
 
 def ask(program: str) -> tuple[int, list[str]]:
@@ -50,7 +54,9 @@ def ask(program: str) -> tuple[int, list[str]]:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
         return verdict(json.loads(done.stdout))
     except (subprocess.TimeoutExpired, json.JSONDecodeError):
-        return 2, ["The advisory database does not answer: run `make audit` again with a way to it."]
+        return UNREACHABLE, [
+            "The advisory database does not answer: run `make audit` again with a way to it."
+        ]
 
 
 def main(arguments: list[str]) -> int:
@@ -58,7 +64,7 @@ def main(arguments: list[str]) -> int:
     *options, program = arguments
     status, lines = ask(program)
     print("\n".join(f"audit: {line}" for line in lines), file=sys.stderr if status else sys.stdout)
-    return 0 if status == 2 and "--if-reachable" in options else status
+    return CLEAN if status == UNREACHABLE and "--if-reachable" in options else status
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ UNASKED = {"name": "c", "skip_reason": "not found"}
         ([GOOD], 0, "No advisory is known"),
         ([GOOD, BAD], 1, "b 2: PYSEC-1, mended in 3"),
         ([BAD, UNASKED], 1, "PYSEC-1"),
-        ([GOOD, UNASKED], 2, "1 of 2 packages"),
+        ([GOOD, UNASKED], 3, "1 of 2 packages"),
+        ([UNASKED, UNASKED], 2, "no advisory database"),
+        ([], 2, "no advisory database"),
     ],
 )
 def test_what_was_not_asked_is_not_passed(packages: list[Any], status: int, words: str) -> None:
@@ -29,13 +32,25 @@ def test_what_was_not_asked_is_not_passed(packages: list[Any], status: int, word
     assert words in " ".join(lines)
 
 
-def test_a_database_that_does_not_answer_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    program = tmp_path / "pip-audit"
-    program.write_text("#!/bin/sh\necho 'no connection' >&2\nexit 1\n")
+def _answering(directory: Path, words: str, status: int) -> str:
+    program = directory / "pip-audit"
+    program.write_text(f"#!/bin/sh\n{words}\nexit {status}\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    assert audit_locks.main([str(program)]) == 2
+    return str(program)
+
+
+def test_a_database_that_does_not_answer_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = _answering(tmp_path, "echo 'no connection' >&2", 1)
+    assert audit_locks.main([program]) == 2
     assert "does not answer" in capsys.readouterr().err
-    assert audit_locks.main(["--if-reachable", str(program)]) == 0
+    assert audit_locks.main(["--if-reachable", program]) == 0
+
+
+@pytest.mark.parametrize(("packages", "status"), [([GOOD, UNASKED], 3), ([GOOD, BAD], 1)])
+def test_what_it_does_answer_is_never_passed_over(tmp_path: Path, packages: list[Any], status: int) -> None:
+    program = _answering(tmp_path, f"echo '{json.dumps({'dependencies': packages})}'", 0)
+    for options in ([], ["--if-reachable"]):
+        assert audit_locks.main([*options, program]) == status
 
 
 def test_every_lock_is_asked_about() -> None:
