@@ -88,6 +88,21 @@ async def test_looking_does_nothing_and_the_button_does_it_once(town: Town, serv
     assert (await service.client.get(links["In an hour"])).status_code == 200, "the others are still there"
 
 
+async def test_a_used_link_written_in_another_way_does_nothing(town: Town, service: Running) -> None:
+    """The other alphabet's `+` for a `-` says the same bytes, and the signature stands for them."""
+    ada = town.person()
+    mails = [await links_of_a_mail(town, service, ada) for _ in range(4)]
+    path = next(
+        path for links in mails for label, path in links.items() if label != "No more mail" and "-" in path
+    )
+    assert (await service.client.post(path)).status_code == 200
+    done = asked(town)
+    for other in (path.replace("-", "+"), path.replace("-", "+", 1), f"{path}=", f"{path}===="):
+        for method in ("GET", "POST"):
+            assert (await service.client.request(method, other)).status_code == 404
+    assert asked(town) == done
+
+
 async def test_a_snooze_by_two_clicks_at_two_replicas_is_one_moment(town: Town, service: Running) -> None:
     links = await links_of_a_mail(town, service, town.person())
     async with Running(town) as second:
