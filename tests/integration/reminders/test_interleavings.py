@@ -70,9 +70,9 @@ async def test_a_delivery_that_died_anywhere_is_healed_by_the_next(fresh: Place)
     assert [point for point in points if point.startswith("after")] == [
         "after read",
         "after get_many",
+        "after note",
         "after write_many",
         "after add",
-        "after note",
         "after scheduled",
         "after get_many",
         "after write_many",

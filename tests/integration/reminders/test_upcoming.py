@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,9 +13,11 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.integration.reminders.conftest import MINUTE, Beside, Place, reminded
+from tests.integration.reminders.fault_points import FaultPoints
 from tests.unit.reminders.conftest import USER, completed, later, reminder, snapshot
 
 from event_contracts.envelope import CloudEvent
+from event_contracts.topics import DEAD_LETTER_RETENTION
 from event_contracts.users import UserDeleted
 from reminders.app import build
 from service_kit.redis_connection import connect_redis
@@ -63,7 +67,9 @@ async def test_what_reminds_next_comes_first_and_in_pages(fresh: Place, client: 
     moments = [now + timedelta(hours=hours) for hours in (9, 1, 5, 5, 5, 5, 5, 7)]
     ones = [reminder(at=at, set_at=now) for at in moments]
     for one in ones:
-        assert await fresh.applier().apply(snapshot(reminders=(one,), due_at=now + timedelta(days=1)))
+        assert await fresh.applier().apply(
+            snapshot(reminders=(one,), due_at=now + timedelta(days=1), updated_at=now)
+        )
     for limit in (1, 2, 3, 50):
         found = await shown(client, limit=limit)
         assert len(found) == len(set(found)) == len(ones)
@@ -97,6 +103,40 @@ async def test_a_person_who_left_leaves_no_index_behind(fresh: Place, client: ht
     assert await fresh.applier().apply(task)
     (key,) = await fresh.redis.keys(f"reminders:upcoming:{USER.hex}")
     assert 10 * 60_000 < await fresh.redis.pttl(key) < 80 * 60_000
+    await say_that_they_left(client)
+    assert not await fresh.redis.exists(key)
+    late, gone = reminded(10 * MINUTE), later(completed(task, 2), 2, deleted_at=datetime.now(UTC))
+    for one in (late, later(task, 1), gone, later(late, 2)):
+        assert await fresh.applier().apply(one)
+    assert not await fresh.redis.exists(key)
+    assert await fresh.documents.get(fresh.generation, late.task_id) is None
+    await say_that_they_left(client)
+    (mark,) = await fresh.redis.keys(f"*{USER.hex}*")
+    assert await fresh.redis.ttl(mark) > DEAD_LETTER_RETENTION.total_seconds()
+    assert await fresh.applier().apply(other := reminded(10 * MINUTE, user_id=uuid4()))
+    assert await shown(client, other.user_id) == [str(other.reminders[0].reminder_id)]
+
+
+async def test_who_leaves_while_an_event_of_theirs_is_applied_leaves_no_index_behind(
+    fresh: Place, client: httpx.AsyncClient
+) -> None:
+    """Wherever the event is at that moment."""
+    for number in itertools.count():
+        await fresh.begin()
+        faults = FaultPoints(wait_at=number)
+        applying = asyncio.create_task(fresh.applier(faults).apply(reminded(10 * MINUTE)))
+        reached = asyncio.create_task(faults.reached.wait())
+        await asyncio.wait([applying, reached], return_when=asyncio.FIRST_COMPLETED)
+        reached.cancel()
+        await say_that_they_left(client)
+        faults.go_on.set()
+        assert await applying
+        assert not await fresh.redis.exists(f"reminders:upcoming:{USER.hex}"), faults.passed
+        if len(faults.passed) <= number:
+            break
+
+
+async def say_that_they_left(client: httpx.AsyncClient) -> None:
     event = CloudEvent[Any](
         id="1",
         source="/task-api",
@@ -108,7 +148,6 @@ async def test_a_person_who_left_leaves_no_index_behind(fresh: Place, client: ht
         "/events/user-deleted", content=event.encode(), headers={"dapr-api-token": "app-token"}
     )
     assert answer.json() == {"status": "SUCCESS"}
-    assert not await fresh.redis.exists(key)
 
 
 async def test_nobody_gets_in_without_a_good_token_or_cursor(fresh: Place, client: httpx.AsyncClient) -> None:

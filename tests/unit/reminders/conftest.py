@@ -114,17 +114,25 @@ class InMemoryUpcoming:
 
     def __init__(self) -> None:
         self.members: dict[UUID, dict[str, int]] = {}
+        self.erased: set[tuple[str, UUID]] = set()
 
-    async def note(self, members: Mapping[UUID, Mapping[str, datetime]], now: datetime) -> None:
+    async def note(
+        self, generation: str, members: Mapping[UUID, Mapping[str, datetime]], now: datetime
+    ) -> set[UUID]:
+        erased = {user_id for user_id in members if (generation, user_id) in self.erased}
         for user_id, wanted in members.items():
+            if user_id in erased:
+                continue
             mine = self.members.setdefault(user_id, {})
             mine.update({member: to_ms(at) for member, at in wanted.items() if at > now})
+        return erased
 
     async def following(self, user_id: UUID, from_ms: int, skip: int, limit: int) -> list[str]:
         mine = sorted((at, member) for member, at in self.members.get(user_id, {}).items() if at >= from_ms)
         return [member for _, member in mine[skip : skip + limit]]
 
-    async def forget(self, user_id: UUID) -> None:
+    async def forget(self, generation: str, user_id: UUID) -> None:
+        self.erased.add((generation, user_id))
         self.members.pop(user_id, None)
 
 
@@ -165,7 +173,13 @@ class Rig:
     def applier(self) -> SnapshotApplier:
         announcer = DaprAnnouncer(self.sidecar, self.clock)
         return SnapshotApplier(
-            self.markers, self.documents, self.index, self.upcoming, announcer, self.clock, self.added.append
+            self.markers,
+            self.documents,
+            self.index,
+            self.upcoming,
+            announcer,
+            self.clock,
+            self.added.append,
         )
 
     def firer(self) -> DueFirer:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
-from tests.unit.reminders.conftest import START, Rig, completed, later, reminder, snapshot
+from tests.unit.reminders.conftest import START, USER, Rig, completed, later, reminder, snapshot
 
 from event_contracts.topics import DEAD_LETTER_RETENTION
 from reminders.adapters.dapr_documents import TOMBSTONE_TTL
+from reminders.application.erase_person import PersonEraser
 from reminders.application.take_up import take_up
 from reminders.domain.document import Document
 from reminders.domain.member import Member
@@ -226,3 +228,47 @@ async def test_many_are_taken_up_together_and_one_that_changed_meanwhile_stays_n
 
 def _members(document: Document) -> Iterator[Member]:
     return (Member(document.task_id, one.reminder_id, one.fire_ms) for one in document.pending())
+
+
+async def _erase(rig: Rig) -> None:
+    assert await PersonEraser(rig.markers, rig.upcoming).erase(USER)
+
+
+async def test_nothing_of_an_erased_person_is_taken_up(rig: Rig) -> None:
+    """Their events may still be on their way, or among the dead letters, when the person is gone."""
+    await _erase(rig)
+    task = snapshot(reminders=(reminder(at=SOON),))
+    other = snapshot(user_id=uuid4(), reminders=(reminder(at=SOON),))
+    assert await rig.applier().apply_many([task, other]) == []
+    assert await rig.documents.get(rig.generation, task.task_id) is None
+    assert list(rig.upcoming.members) == [other.user_id]
+    assert await rig.index.depth() == len(rig.scheduled()) == 1
+
+
+async def test_the_end_of_an_erased_persons_task_takes_its_document(rig: Rig) -> None:
+    task = snapshot(reminders=(reminder(at=SOON),))
+    assert await rig.applier().apply(task)
+    await _erase(rig)
+    told = rig.scheduled()
+    assert await rig.applier().apply(later(task, 1)), (
+        "an older one does not bring back what the person had ahead"
+    )
+    assert await rig.applier().apply(later(completed(task, 3), 3, deleted_at=START))
+    assert await rig.applier().apply(later(task, 2))
+    stored = await rig.documents.get(rig.generation, task.task_id)
+    assert stored is not None
+    assert stored.document.is_deleted
+    assert rig.upcoming.members == {}
+    assert rig.scheduled() == told
+
+
+async def test_who_comes_back_with_a_restored_database_is_reminded_again(rig: Rig) -> None:
+    await _erase(rig)
+    await rig.begin(epoch=2)
+    assert await rig.applier().apply(snapshot(epoch=2, reminders=(reminder(at=SOON),)))
+    assert await rig.index.depth() == 1
+
+
+async def test_without_a_marker_an_erasure_comes_again(rig: Rig) -> None:
+    rig.state.flush()
+    assert not await PersonEraser(rig.markers, rig.upcoming).erase(USER)

@@ -16,6 +16,7 @@ from reminders.adapters.task_api import InvokedTaskApi
 from reminders.application.alarm import Alarm
 from reminders.application.apply_snapshot import SnapshotApplier
 from reminders.application.apply_together import TogetherApplier
+from reminders.application.erase_person import PersonEraser
 from reminders.application.fire_due import DueFirer
 from reminders.application.overtake import Overtaker
 from reminders.application.rebuild import ScheduleRebuilder
@@ -117,6 +118,8 @@ def build(
     )
     principal = bearer(TokenVerifier(settings, SiblingKeys(sidecar), revoked=Revocations(redis).is_revoked))
     app.include_router(router(ShowUpcoming(markers, documents, upcoming, clock), principal))
-    subscribe(app, settings, handlers(TogetherApplier(applier), upcoming, overtaker.note))
+    subscribe(
+        app, settings, handlers(TogetherApplier(applier), PersonEraser(markers, upcoming), overtaker.note)
+    )
     on_cron(app, settings, "reminder-cron", tick)
     return app

@@ -2,13 +2,14 @@
 
 Newer than what is stored: write the document on top of it, then its effects. Equal: the same again, which heals a crash
 between two effects. Older: re-assert the effects of what is stored. Effects come in the order document, index,
-announcement, mark of the announcement, so that each is repeated when the next did not happen.
+announcement, mark of the announcement, so that each is repeated when the next did not happen. What comes next for each
+person is noted before all of them: who was erased is known by it, and of them nothing is written.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -67,6 +68,7 @@ class SnapshotApplier:
         # Those from before PostgreSQL was restored never happened.
         valid = {task.task_id: task for task in tasks if task.epoch >= marker.epoch}
         stored = await self._documents.get_many(marker.generation, valid)
+        now = await self._clock.now()
         newer, writes = list[Document](), list[StoredDocument]()
         for task in valid.values():
             found = stored.get(task.task_id)
@@ -75,6 +77,10 @@ class SnapshotApplier:
             else:
                 before, etag = (None, None) if found is None else (found.document, found.etag)
                 writes.append(StoredDocument(merge(before, task, origins.get(task.task_id)), etag))
+        erased = await self._note_upcoming(marker.generation, [one.document for one in writes] + newer, now)
+        # The end of a task is kept of them too: it stands in for what there is.
+        writes = [one for one in writes if one.document.is_deleted or one.document.user_id not in erased]
+        newer = [one for one in newer if one.user_id not in erased]
         written = [one.document for one in writes]
         again = set[UUID]()
         try:
@@ -84,6 +90,17 @@ class SnapshotApplier:
             again, written = await self._without_newer(marker.generation, written), []
         again |= await self._assert_effects(marker.generation, written, newer)
         return [task for task_id, task in valid.items() if task_id in again]
+
+    async def _note_upcoming(
+        self, generation: str, documents: Iterable[Document], now: datetime
+    ) -> set[UUID]:
+        """Who of them was erased. Nobody is asked about for whom nothing is pending: that would be one request more for
+        each task without reminders, and what there is of an erased person leaves with the end of its task."""
+        moments: dict[UUID, dict[str, datetime]] = defaultdict(dict)
+        for document in documents:
+            for member, at in _moments(document):
+                moments[document.user_id][member] = at
+        return await self._upcoming.note(generation, moments, now) if moments else set()
 
     async def _without_newer(self, generation: str, documents: Sequence[Document]) -> set[UUID]:
         """The tasks of which nothing newer than these documents is stored."""
@@ -124,16 +141,10 @@ class SnapshotApplier:
         return unmarked.intersection(one.task_id for one in written)
 
     async def _index_pending(self, documents: Sequence[Document]) -> None:
-        moments: dict[UUID, dict[str, datetime]] = defaultdict(dict)
-        for document in documents:
-            for entry in document.pending():
-                member = str(Member(document.task_id, entry.reminder_id, entry.fire_ms))
-                moments[document.user_id][member] = to_instant(entry.fire_ms)
+        moments = {member: at for document in documents for member, at in _moments(document)}
         if moments:
-            everything = {member: at for mine in moments.values() for member, at in mine.items()}
-            await self._index.add(everything)
-            await self._upcoming.note(moments, await self._clock.now())
-            self._on_added(min(everything.values()))
+            await self._index.add(moments)
+            self._on_added(min(moments.values()))
 
     async def _mark_announced(self, generation: str, documents: Sequence[Document]) -> set[UUID]:
         """Note what was told, unless a newer version is there, which announces for itself; where it is not noted."""
@@ -149,3 +160,8 @@ class SnapshotApplier:
         except StateWriteFailed:
             unmarked |= {mark.document.task_id for mark in marks}
         return unmarked
+
+
+def _moments(document: Document) -> Iterator[tuple[str, datetime]]:
+    for entry in document.pending():
+        yield str(Member(document.task_id, entry.reminder_id, entry.fire_ms)), to_instant(entry.fire_ms)

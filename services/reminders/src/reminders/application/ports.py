@@ -59,15 +59,19 @@ class Index(Protocol):
 class Upcoming(Protocol):
     """The members of each person by fire time, those of what has changed since too. Raises RedisError."""
 
-    async def note(self, members: Mapping[UUID, Mapping[str, datetime]], now: datetime) -> None:
-        """Note, by person, those that are ahead of `now`."""
+    async def note(
+        self, generation: str, members: Mapping[UUID, Mapping[str, datetime]], now: datetime
+    ) -> set[UUID]:
+        """Note, by person, those that are ahead of `now`; who of them was erased, and so has nothing noted."""
         ...
 
     async def following(self, user_id: UUID, from_ms: int, skip: int, limit: int) -> list[str]:
         """By fire time, from `from_ms` (epoch milliseconds) on, without the first `skip`."""
         ...
 
-    async def forget(self, user_id: UUID) -> None: ...
+    async def forget(self, generation: str, user_id: UUID) -> None:
+        """Remove what is there of a person who was erased, and let nothing of theirs in while it could still come."""
+        ...
 
 
 class Announcer(Protocol):

@@ -9,13 +9,13 @@ from typing import Any
 from event_contracts.envelope import CloudEvent
 from event_contracts.topics import REMINDERS, consumed_by
 from reminders.application.apply_together import TogetherApplier
-from reminders.application.ports import Upcoming
+from reminders.application.erase_person import PersonEraser
 from service_kit.pubsub import EventHandler, Outcome
 from service_kit.telemetry import present_origin
 
 
 def handlers(
-    applier: TogetherApplier, upcoming: Upcoming, note_made_at: Callable[[datetime], None]
+    applier: TogetherApplier, eraser: PersonEraser, note_made_at: Callable[[datetime], None]
 ) -> dict[str, EventHandler]:
     """A handler for each topic that the registry lets this service consume."""
 
@@ -24,9 +24,7 @@ def handlers(
         return Outcome.SUCCESS if await applier.apply(event.data, present_origin()) else Outcome.RETRY
 
     async def on_user_deleted(event: CloudEvent[Any]) -> Outcome:
-        # The documents of their tasks leave one by one, each with its task-deleted.
-        await upcoming.forget(event.data.user_id)
-        return Outcome.SUCCESS
+        return Outcome.SUCCESS if await eraser.erase(event.data.user_id) else Outcome.RETRY
 
     special: dict[str, EventHandler] = {"user-deleted": on_user_deleted}
     return {topic.name: special.get(topic.name, on_task) for topic in consumed_by(REMINDERS)}
