@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from tests.integration.lone_sidecar import LoneSidecar
 from tests.integration.reminders.fault_points import FaultPoints
 from tests.integration.service_kit.conftest import OwnRedis
-from tests.unit.reminders.conftest import StandInTaskApi, reminder, snapshot
+from tests.unit.reminders.conftest import LONG_AGO, StandInTaskApi, reminder, snapshot
 
 from event_contracts.tasks import TaskSnapshot
 from reminders.adapters.dapr_documents import DaprDocuments
@@ -107,9 +107,10 @@ class Place:
         self.generation = ""
 
     async def begin(self) -> None:
-        """An empty Redis with a marker."""
+        """An empty Redis with the marker of a generation that began a while ago."""
         await self.redis.flushall()
-        self.generation = (await self.markers.create(1, "run")).generation
+        began = await self.clock.now() - LONG_AGO
+        self.generation = (await self.markers.create(1, "run", began)).generation
 
     async def advance(self, step: timedelta) -> None:
         await self.redis.incrby(CLOCK_OFFSET_KEY, step // timedelta(milliseconds=1))
@@ -122,6 +123,7 @@ class Place:
             faults.around(self.index),
             faults.around(self.upcoming),
             faults.around(self.announcer),
+            faults.around(self.task_api),
             self.clock,
             lambda _: None,
         )
@@ -190,4 +192,5 @@ async def fresh(place: Place) -> Place:
     await place.begin()
     place.bus.published.clear()
     place.task_api.tasks.clear()
+    place.task_api.asked.clear()
     return place

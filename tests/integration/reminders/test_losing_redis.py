@@ -78,6 +78,21 @@ async def test_a_flush_while_a_thousand_are_pending_loses_none_and_doubles_none(
     assert len(fresh.fired()) == len(set(fresh.fired())) == len(early) + len(late)
 
 
+async def test_a_dead_letter_from_before_a_flush_brings_no_task_back(
+    fresh: Place, replicas: list[FastAPI]
+) -> None:
+    """The flush took the tombstone, and task-api has removed the task for good."""
+    gone, kept = reminded(10 * MINUTE), fresh.task_api.commit(reminded(10 * MINUTE))
+    await fresh.redis.flushall()
+    await eventually(lambda: _pending(fresh, 1))
+    await eventually(lambda: _all_ready(replicas))
+    assert await fresh.applier().apply(gone)
+    assert await fresh.applier().apply(kept)
+    assert not await fresh.redis.keys(f"*{gone.task_id.hex}")
+    assert await _pending(fresh, 1)
+    assert fresh.task_api.asked == [gone.task_id]
+
+
 async def test_what_was_told_before_a_flush_is_not_told_again(fresh: Place, replicas: list[FastAPI]) -> None:
     """Of tasks that changed since: their announcement would have another id."""
     tasks = [fresh.task_api.commit(reminded(10 * MINUTE)) for _ in range(20)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,6 +23,7 @@ from service_kit.testing.fakes import InMemoryDueIndex, InMemoryStateStore, Manu
 
 USER = UUID("0197a1c0-0000-7000-8000-000000000001")
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+LONG_AGO = timedelta(hours=1)
 
 
 def reminder(**fields: Any) -> ReminderDefinition:
@@ -79,6 +80,8 @@ class StandInTaskApi:
         self.current_epoch = 1
         self.away = False
         self.since: list[datetime | None] = []
+        self.asked: list[UUID] = []
+        """Of which tasks it was asked because an event told of them what may be long past."""
 
     def commit(self, task: TaskSnapshot) -> TaskSnapshot:
         self.tasks[task.task_id] = task
@@ -87,6 +90,11 @@ class StandInTaskApi:
     async def task(self, task_id: UUID) -> TaskSnapshot | None:
         self._require_present()
         return self.tasks.get(task_id)
+
+    async def some_tasks(self, task_ids: Collection[UUID]) -> dict[UUID, TaskSnapshot]:
+        self._require_present()
+        self.asked += task_ids
+        return {task_id: self.tasks[task_id] for task_id in task_ids if task_id in self.tasks}
 
     async def epoch(self) -> int:
         self._require_present()
@@ -167,8 +175,9 @@ class Rig:
         self.added: list[datetime] = []
 
     async def begin(self, epoch: int = 1) -> None:
-        """Write the marker."""
-        self.generation = (await self.markers.create(epoch, "run")).generation
+        """Write the marker of a generation that began a while ago."""
+        began = self.clock.instant - LONG_AGO
+        self.generation = (await self.markers.create(epoch, "run", began)).generation
 
     def applier(self) -> SnapshotApplier:
         announcer = DaprAnnouncer(self.sidecar, self.clock)
@@ -178,6 +187,7 @@ class Rig:
             self.index,
             self.upcoming,
             announcer,
+            self.task_api,
             self.clock,
             self.added.append,
         )

@@ -193,7 +193,8 @@ class Run:
             else one
             for one in last.reminders
         ]
-        self._at_once(self.rig.applier().apply(last.model_copy(update={"reminders": tuple(ones)})))
+        rebuilt = last.model_copy(update={"reminders": tuple(ones)})
+        self._at_once(self.rig.applier().apply(rebuilt, just_asked=True))
         self.stops = True
         self._documents_changed()
 

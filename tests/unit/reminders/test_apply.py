@@ -8,8 +8,10 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from tests.unit.reminders.conftest import START, USER, Rig, completed, later, reminder, snapshot
+from tests.unit.reminders.conftest import LONG_AGO, START, USER, Rig, completed, later, reminder, snapshot
 
+from event_contracts.origin import Origin
+from event_contracts.tasks import TaskSnapshot
 from event_contracts.topics import DEAD_LETTER_RETENTION
 from reminders.adapters.dapr_documents import TOMBSTONE_TTL
 from reminders.application.erase_person import PersonEraser
@@ -272,3 +274,67 @@ async def test_who_comes_back_with_a_restored_database_is_reminded_again(rig: Ri
 async def test_without_a_marker_an_erasure_comes_again(rig: Rig) -> None:
     rig.state.flush()
     assert not await PersonEraser(rig.markers, rig.upcoming).erase(USER)
+
+
+def _from_before() -> TaskSnapshot:
+    """Said before the generation began."""
+    long_before = START - 2 * LONG_AGO
+    return snapshot(updated_at=long_before, created_at=long_before, reminders=(reminder(at=SOON),))
+
+
+async def test_a_task_that_is_no_more_is_not_brought_back_after_a_flush(rig: Rig) -> None:
+    """Its tombstone went with the flush, and a dead letter of it is replayed."""
+    task = _from_before()
+    assert await rig.applier().apply(task)
+    assert await rig.documents.get(rig.generation, task.task_id) is None
+    assert await rig.index.depth() == 0
+    assert rig.task_api.asked == [task.task_id]
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_an_event_from_before_the_generation_counts_as_its_task_stands_now(
+    rig: Rig, is_open: bool
+) -> None:
+    task = _from_before()
+    now = later(task, 4, title="Other") if is_open else completed(task, 4)
+    rig.task_api.commit(now)
+    origin = Origin("00-" + "1" * 32 + "-" + "2" * 16 + "-01", "call")
+    assert await rig.applier().apply(task, origin)
+    stored = await rig.documents.get(rig.generation, task.task_id)
+    assert stored is not None
+    assert (stored.document.version, stored.document.origin) == (4, origin)
+    assert await rig.index.depth() == is_open
+
+
+async def test_an_event_that_waits_for_task_api_comes_again(rig: Rig) -> None:
+    task = rig.task_api.commit(_from_before())
+    rig.task_api.away = True
+    with pytest.raises(SidecarUnavailable):
+        await rig.applier().apply(task)
+    assert await rig.index.depth() == 0
+    rig.task_api.away = False
+    assert await rig.applier().apply(task)
+    assert await rig.index.depth() == 1
+
+
+async def test_task_api_is_asked_for_nothing_that_cannot_be_long_past(rig: Rig) -> None:
+    """Not behind a backlog, not of what it has just given, of what is known, or of what has ended."""
+    rig.clock.advance(timedelta(days=1))
+    known = _from_before()
+    assert await rig.applier().apply(known, just_asked=True)
+    for task in (known, later(known, 2), snapshot(), completed(_from_before(), 2)):
+        assert await rig.applier().apply(task)
+    assert await take_up(rig.applier(), [_from_before()])
+    assert rig.task_api.asked == []
+
+
+async def test_where_nobody_noted_when_the_generation_began_all_that_is_not_of_now_is_asked_for(
+    rig: Rig,
+) -> None:
+    rig.generation = (await rig.markers.create(1, "run")).generation
+    task = snapshot()
+    assert await rig.applier().apply(task)
+    rig.clock.advance(timedelta(minutes=2))
+    gone = snapshot()
+    assert await rig.applier().apply(gone)
+    assert rig.task_api.asked == [gone.task_id]

@@ -30,14 +30,18 @@ class Watched(SnapshotApplier):
         self.correlations: list[str | None] = []
 
     async def apply_many(
-        self, tasks: Sequence[TaskSnapshot], origins: Mapping[UUID, Origin] = NOBODYS
+        self,
+        tasks: Sequence[TaskSnapshot],
+        origins: Mapping[UUID, Origin] = NOBODYS,
+        *,
+        just_asked: bool = False,
     ) -> list[TaskSnapshot]:
         self.batches.append(list(tasks))
         self.correlations.append(correlation_id())
         await asyncio.sleep(0)
         if self.broken in [task.task_id for task in tasks]:
             raise ValueError("cannot be read")
-        return await self.rig.applier().apply_many(tasks, origins)
+        return await self.rig.applier().apply_many(tasks, origins, just_asked=just_asked)
 
 
 @pytest.fixture

@@ -102,11 +102,13 @@ def _an_older_version_changes_nothing(patch: pytest.MonkeyPatch) -> None:
 def _an_equal_version_runs_every_effect_again(patch: pytest.MonkeyPatch) -> None:
     apply = SnapshotApplier.apply
 
-    async def known_is_done(applier: SnapshotApplier, task: Any) -> bool:
+    async def known_is_done(applier: SnapshotApplier, task: Any, **given: Any) -> bool:
         marker = await applier._markers.read()
         assert marker is not None
         stored = await applier._documents.get(marker.generation, task.task_id)
-        return (stored is not None and stored.document.order >= task.order) or await apply(applier, task)
+        return (stored is not None and stored.document.order >= task.order) or await apply(
+            applier, task, **given
+        )
 
     patch.setattr(SnapshotApplier, "apply", known_is_done)
 
@@ -114,9 +116,9 @@ def _an_equal_version_runs_every_effect_again(patch: pytest.MonkeyPatch) -> None
 def _a_failed_write_is_not_taken_for_a_stale_one(patch: pytest.MonkeyPatch) -> None:
     apply = SnapshotApplier.apply
 
-    async def believing(applier: SnapshotApplier, task: Any) -> bool:
+    async def believing(applier: SnapshotApplier, task: Any, **given: Any) -> bool:
         try:
-            await apply(applier, task)
+            await apply(applier, task, **given)
         except StateWriteFailed:
             return True
         return True

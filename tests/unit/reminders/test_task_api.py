@@ -23,6 +23,8 @@ async def test_answers_are_read() -> None:
     assert await task_api.epoch() == 7
     assert await task_api.task(task.task_id) == task
     assert await task_api.task(uuid4()) is None
+    some = await task_api.some_tasks([task.task_id, *(uuid4() for _ in range(30))])
+    assert some == {task.task_id: task}
     found = await task_api.page(None)
     assert (list(found.tasks), found.next_cursor) == ([task], "next")
 
@@ -35,3 +37,9 @@ async def test_a_refusal_is_not_taken_for_an_empty_answer() -> None:
         await InvokedTaskApi(sidecar).epoch()
     with pytest.raises(SidecarError):
         await InvokedTaskApi(sidecar).page(None)
+    refused = uuid4()
+    sidecar.on_invoke(
+        "task-api", f"/internal/v1/tasks/{refused}", status=403, json={"error_code": "forbidden"}
+    )
+    with pytest.raises(SidecarError):
+        await InvokedTaskApi(sidecar).some_tasks([uuid4(), refused])

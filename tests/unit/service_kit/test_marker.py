@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from service_kit.marker import Marker, MarkerStore
+from service_kit.marker import MARKER_KEY, Marker, MarkerStore
 from service_kit.state_store import StateConflict, StateUnavailable
 from service_kit.testing.fakes import InMemoryStateStore
 
@@ -61,6 +63,21 @@ async def test_a_restart_of_redis_keeps_the_generation(markers: MarkerStore) -> 
     renewed = await markers.renew_run_id(made, "run-2")
     assert renewed == Marker(made.generation, 1, "run-2")
     assert await markers.read() == renewed
+
+
+async def test_it_says_when_its_generation_began_where_that_was_noted(
+    markers: MarkerStore, state: InMemoryStateStore
+) -> None:
+    began = datetime(2026, 1, 5, 9, tzinfo=UTC)
+    made = await markers.create(1, "run-1", began)
+    assert made.began == began
+    renewed = await markers.renew_run_id(made, "run-2")
+    assert await markers.read() == renewed
+    assert renewed.began == began
+    state.flush()
+    await state.create(MARKER_KEY, {"generation": "g", "epoch": 1, "run_id": "r"})
+    of_an_older_release = await markers.read()
+    assert of_an_older_release == Marker("g", 1, "r", None)
 
 
 async def test_another_generations_run_id_is_not_renewed(

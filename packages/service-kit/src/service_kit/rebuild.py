@@ -36,7 +36,7 @@ class Markers(Protocol):
 
     async def read(self) -> Marker | None: ...
 
-    async def create(self, epoch: int, run_id: str) -> Marker: ...
+    async def create(self, epoch: int, run_id: str, began: datetime) -> Marker: ...
 
     async def renew_run_id(self, marker: Marker, run_id: str) -> Marker: ...
 
@@ -192,7 +192,7 @@ class Rebuilder(ABC):
         self._epoch = await self._ask_epoch()
         marker = await self._markers.read()
         if marker is None or marker.epoch != self._epoch:
-            marker = await self._markers.create(self._epoch, IN_PROGRESS)
+            marker = await self._markers.create(self._epoch, IN_PROGRESS, await self._clock.now())
             if await self._lock.keep():
                 await self._store.clear_other_generations(marker.generation)
         if not await self._forget_before(self._epoch):

@@ -65,7 +65,7 @@ def build(
         if alarm.is_later_than(earliest):
             alarm_loop.wake()
 
-    applier = SnapshotApplier(markers, documents, index, upcoming, announcer, clock, set_alarm)
+    applier = SnapshotApplier(markers, documents, index, upcoming, announcer, task_api, clock, set_alarm)
     firer = DueFirer(markers, documents, index, announcer, task_api, applier, settings.claim_batch)
     store = RedisFacts(redis, settings.service_name)
     rebuild_lock, reconcile_lock = (

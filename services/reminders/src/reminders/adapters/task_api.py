@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection
 from datetime import datetime
 from http import HTTPStatus
 from uuid import UUID
@@ -12,6 +14,7 @@ from reminders.application.ports import SnapshotPage
 from service_kit.sidecar import Answer, Sidecar, SidecarUnavailable
 
 _PAGE = 500
+_SIDE_BY_SIDE = 10
 
 
 class InvokedTaskApi:
@@ -25,6 +28,21 @@ class InvokedTaskApi:
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
         return TaskSnapshot.model_validate_json(_content(answer))
+
+    async def some_tasks(self, task_ids: Collection[UUID]) -> dict[UUID, TaskSnapshot]:
+        few = asyncio.Semaphore(_SIDE_BY_SIDE)
+
+        async def one(task_id: UUID) -> TaskSnapshot | None:
+            async with few:
+                return await self.task(task_id)
+
+        found: dict[UUID, TaskSnapshot] = {}
+        for answer in await asyncio.gather(*map(one, task_ids), return_exceptions=True):
+            if isinstance(answer, BaseException):
+                raise answer
+            if answer is not None:
+                found[answer.task_id] = answer
+        return found
 
     async def epoch(self) -> int:
         answer = await self._sidecar.invoke(TASK_API, "GET", "/internal/v1/epoch")

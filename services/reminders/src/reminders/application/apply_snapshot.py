@@ -4,26 +4,33 @@ Newer than what is stored: write the document on top of it, then its effects. Eq
 between two effects. Older: re-assert the effects of what is stored. Effects come in the order document, index,
 announcement, mark of the announcement, so that each is repeated when the next did not happen. What comes next for each
 person is noted before all of them: who was erased is known by it, and of them nothing is written.
+
+Of a task that is not known here a snapshot may tell what is long past. When it is from before this generation, so that
+the tombstone may be lost, task-api is asked for the task; what it does not know either is not taken up.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from event_contracts.origin import Origin
 from event_contracts.reminders import ReminderScheduled
 from event_contracts.tasks import TaskSnapshot
-from reminders.application.ports import Announcer, Documents, Index, StoredDocument, Upcoming
+from reminders.application.ports import Announcer, Documents, Index, StoredDocument, TaskApi, Upcoming
 from reminders.domain.document import Document, merge, to_instant
 from reminders.domain.member import Member
 from service_kit.clock import Clock
+from service_kit.marker import Marker
 from service_kit.rebuild import Markers
 from service_kit.state_store import StateWriteFailed
 
 NOBODYS: Mapping[UUID, Origin] = {}
+
+CLOCKS_APART = timedelta(minutes=1)
+"""By how much, at most, the clocks of two services differ, and longer than an event of now is on its way."""
 
 
 class SnapshotApplier:
@@ -36,6 +43,7 @@ class SnapshotApplier:
         index: Index,
         upcoming: Upcoming,
         announcer: Announcer,
+        task_api: TaskApi,
         clock: Clock,
         on_added: Callable[[datetime], None],
     ) -> None:
@@ -44,18 +52,27 @@ class SnapshotApplier:
         self._index = index
         self._upcoming = upcoming
         self._announcer = announcer
+        self._task_api = task_api
         self._clock = clock
         self._on_added = on_added
 
-    async def apply(self, task: TaskSnapshot, origin: Origin | None = None) -> bool:
+    async def apply(
+        self, task: TaskSnapshot, origin: Origin | None = None, *, just_asked: bool = False
+    ) -> bool:
         """Whether the snapshot is dealt with; False asks for it to come again.
 
-        Raises StateUnavailable, SidecarError or RedisError, which ask for the same.
+        `just_asked`: it is task-api's answer of a moment ago, so that it is not asked for again. Raises
+        StateUnavailable, SidecarError or RedisError, which ask for the same.
         """
-        return not await self.apply_many([task], {} if origin is None else {task.task_id: origin})
+        origins = {} if origin is None else {task.task_id: origin}
+        return not await self.apply_many([task], origins, just_asked=just_asked)
 
     async def apply_many(
-        self, tasks: Sequence[TaskSnapshot], origins: Mapping[UUID, Origin] = NOBODYS
+        self,
+        tasks: Sequence[TaskSnapshot],
+        origins: Mapping[UUID, Origin] = NOBODYS,
+        *,
+        just_asked: bool = False,
     ) -> list[TaskSnapshot]:
         """Apply snapshots, each of another task, with one request to the store and the broker for all of them.
 
@@ -69,6 +86,8 @@ class SnapshotApplier:
         valid = {task.task_id: task for task in tasks if task.epoch >= marker.epoch}
         stored = await self._documents.get_many(marker.generation, valid)
         now = await self._clock.now()
+        if not just_asked:
+            valid = await self._without_past(marker, valid, stored, now)
         newer, writes = list[Document](), list[StoredDocument]()
         for task in valid.values():
             found = stored.get(task.task_id)
@@ -89,7 +108,32 @@ class SnapshotApplier:
             # A conflict, or a store that is away and says so as a conflict: what it holds now decides.
             again, written = await self._without_newer(marker.generation, written), []
         again |= await self._assert_effects(marker.generation, written, newer)
-        return [task for task_id, task in valid.items() if task_id in again]
+        return [task for task in tasks if task.task_id in again]
+
+    async def _without_past(
+        self,
+        marker: Marker,
+        tasks: Mapping[UUID, TaskSnapshot],
+        stored: Mapping[UUID, StoredDocument],
+        now: datetime,
+    ) -> dict[UUID, TaskSnapshot]:
+        """The snapshots, those that may be of a task that is no more as task-api has it now, or not at all.
+
+        Only of what was said before the generation began can the end have been forgotten, so behind a backlog nothing
+        is asked; a marker that does not say when it began asks for all that is not of now. A closed task is kept for a
+        while only, and does no harm.
+        """
+        before = now - CLOCKS_APART if marker.began is None else marker.began + CLOCKS_APART
+        doubtful = [
+            task_id
+            for task_id, task in tasks.items()
+            if task_id not in stored and task.is_open and task.updated_at < before
+        ]
+        if not doubtful:
+            return dict(tasks)
+        return {
+            task_id: task for task_id, task in tasks.items() if task_id not in doubtful
+        } | await self._task_api.some_tasks(doubtful)
 
     async def _note_upcoming(
         self, generation: str, documents: Iterable[Document], now: datetime

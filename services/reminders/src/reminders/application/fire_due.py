@@ -140,7 +140,7 @@ class DueFirer:
                 undecided.add(task_id)
                 continue
             if task is not None:
-                await self._applier.apply(task)
+                await self._applier.apply(task, just_asked=True)
                 found = await self._documents.get(generation, task_id)
                 if found is not None:
                     stored[task_id] = found

@@ -102,6 +102,10 @@ class TaskApi(Protocol):
 
     async def task(self, task_id: UUID) -> TaskSnapshot | None: ...
 
+    async def some_tasks(self, task_ids: Collection[UUID]) -> dict[UUID, TaskSnapshot]:
+        """Those that there are, by id, deleted ones that are still kept included."""
+        ...
+
     async def epoch(self) -> int: ...
 
     async def page(self, cursor: str | None, since: datetime | None = None) -> SnapshotPage:

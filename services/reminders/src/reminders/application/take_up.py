@@ -1,4 +1,4 @@
-"""Take up many tasks at once, through the same guarded door as the events."""
+"""Take up many tasks at once as task-api has just given them, through the same guarded door as the events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def take_up(applier: SnapshotApplier, tasks: Sequence[TaskSnapshot]) -> bo
     known to have been; then each of them is applied once more by itself. Raises what `apply` raises.
     """
     for start in range(0, len(tasks), _AT_ONCE):
-        for task in await applier.apply_many(tasks[start : start + _AT_ONCE]):
+        for task in await applier.apply_many(tasks[start : start + _AT_ONCE], just_asked=True):
             if not await _take_up_one(applier, task):
                 return False
     return True
@@ -27,6 +27,6 @@ async def take_up(applier: SnapshotApplier, tasks: Sequence[TaskSnapshot]) -> bo
 
 async def _take_up_one(applier: SnapshotApplier, task: TaskSnapshot) -> bool:
     for _ in range(_TRIES):
-        if await applier.apply(task):
+        if await applier.apply(task, just_asked=True):
             return True
     return False
