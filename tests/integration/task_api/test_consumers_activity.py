@@ -79,11 +79,21 @@ async def test_a_fired_reminder_says_how_late_and_is_no_new_version(
     assert await due(task, FIRST, timedelta(milliseconds=41), str(ada.id)).to(http) == "SUCCESS"
     (line,) = await _told(rows, task, "reminder_fired")
     assert line["detail"]["late_ms"] == 41
-    assert "41 ms late" in line["detail"]["sentence"]
+    assert line["detail"]["sentence"].endswith(" fired, less than 1 s late.")
     assert line["at"] == FIRST + timedelta(milliseconds=41)
     assert (await _reminder(rows, task))["fired_for"] == FIRST
     (row,) = await rows("SELECT version FROM tasks WHERE id = :id", id=UUID(task["id"]))
     assert row["version"] == 1
+
+
+async def test_a_reminder_that_fired_after_an_outage_says_so_in_hours(
+    ada: Person, rows: Rows, http: httpx.AsyncClient
+) -> None:
+    task = await _task(ada)
+    assert await due(task, FIRST, timedelta(hours=2, minutes=5), str(ada.id)).to(http) == "SUCCESS"
+    (line,) = await _told(rows, task, "reminder_fired")
+    assert line["detail"]["late_ms"] == 7_500_000
+    assert line["detail"]["sentence"].endswith(" fired, 2 h 5 min late.")
 
 
 @pytest.mark.parametrize("outcome", ["delivered", "failed", "cancelled"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
@@ -58,6 +58,23 @@ def spoken(moment: datetime) -> str:
     """Give an instant as people read it: `21 November 2026 at 06:45:18 UTC`."""
     at = moment.astimezone(UTC)
     return f"{at.day} {at:%B %Y} at {at:%H:%M:%S} UTC"
+
+
+def lasting(span: timedelta) -> str:
+    """Give a length of time as people read it, cut after its second unit: `2 h 5 min`, `1 day`, `less than 1 s`."""
+    seconds = span // timedelta(seconds=1)
+    days, hours, minutes = seconds // 86_400, seconds // 3_600 % 24, seconds // 60 % 60
+    if days:
+        return _two(f"{days} day{'' if days == 1 else 's'}", hours, "h")
+    if hours:
+        return _two(f"{hours} h", minutes, "min")
+    if minutes:
+        return _two(f"{minutes} min", seconds % 60, "s")
+    return f"{seconds} s" if seconds else "less than 1 s"
+
+
+def _two(first: str, number: int, unit: str) -> str:
+    return f"{first} {number} {unit}" if number else first
 
 
 def _words(value: Any) -> str:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from event_contracts.notifications import DeliveryOutcome, NotificationDelivered, NotificationRead
 from event_contracts.reminders import ReminderDue, ReminderScheduled
-from task_api.application.ledger import spoken
+from task_api.application.ledger import lasting, spoken
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -75,13 +75,13 @@ async def reminder_scheduled(ledger: Ledger, event_id: UUID, at: datetime, data:
 
 async def reminder_due(ledger: Ledger, event_id: UUID, data: ReminderDue) -> bool:
     """Record that a reminder fired, and how late."""
-    late_ms = max(0, (data.fired_at - data.fire_at) // _MILLISECOND)
+    late = max(timedelta(0), data.fired_at - data.fire_at)
     detail = {
         "reminder_id": str(data.reminder_id),
         "fire_at": _text(data.fire_at),
         "fired_at": _text(data.fired_at),
-        "late_ms": late_ms,
-        "sentence": f"The reminder for {spoken(data.fire_at)} fired, {late_ms} ms late.",
+        "late_ms": late // _MILLISECOND,
+        "sentence": f"The reminder for {spoken(data.fire_at)} fired, {lasting(late)} late.",
     }
     mark = ReminderMark(Mark.FIRED_FOR, data.reminder_id, data.fire_at)
     return await ledger.record(_entry(event_id, data, data.fired_at, "reminder_fired", detail), mark)
