@@ -177,19 +177,21 @@ class Town:
         self.sidecar.on_invoke(TASK_API, path, content=task.model_dump_json().encode())
         return task
 
-    def fire(self, task: TaskSnapshot) -> ReminderDue:
-        """The news that the task's first reminder fired; task-api hears of it too."""
+    def fire(self, task: TaskSnapshot, late: timedelta = timedelta(milliseconds=5)) -> ReminderDue:
+        """The news that the task's first reminder fired, once for all copies; task-api hears of it too."""
         first = task.reminders[0]
         assert first.at is not None
+        for known in self.sidecar.fired:
+            if (known.reminder_id, known.fire_at) == (first.reminder_id, first.at):
+                return known
         due = ReminderDue(
             reminder_id=first.reminder_id,
             task_id=task.task_id,
             user_id=task.user_id,
             fire_at=first.at,
-            fired_at=first.at + timedelta(milliseconds=5),
+            fired_at=first.at + late,
         )
-        if due not in self.sidecar.fired:
-            self.sidecar.fired.append(due)
+        self.sidecar.fired.append(due)
         return due
 
     def make(self, user_id: UUID, **fields: Any) -> TaskSnapshot:
@@ -244,6 +246,10 @@ class Running:
 
     async def hear_due(self, task: TaskSnapshot, **envelope: Any) -> None:
         assert await self.hear("reminder-due", self.town.fire(task), **envelope) == "SUCCESS"
+
+    async def hear_late(self, task: TaskSnapshot, late: timedelta) -> None:
+        """The news of a reminder that fired so much after its time."""
+        assert await self.hear("reminder-due", self.town.fire(task, late)) == "SUCCESS"
 
     async def pass_time(self, redis: Redis, step: timedelta) -> None:
         """Move the clock once nothing is being sent: what is under way would outlive its lease, and go out again."""

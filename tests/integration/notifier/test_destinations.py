@@ -89,6 +89,7 @@ class TestWebhooks:
             content = Webhook(SECRET).verify(request.body, request.headers)
             assert content["type"] == "reminder.due"
             assert content["data"]["title"] == task.title
+            assert content["data"]["late_seconds"] is None
             assert request.headers["webhook-id"] == content["data"]["notification_id"]
             assert request.headers["host"] == f"127.0.0.1:{receiver.port}"
 
@@ -116,7 +117,7 @@ class TestWebhooks:
         receiver = await receivers()
         receiver.status = 500
         ada = with_webhooks(town, receiver.url)
-        await service.hear_due(town.task(ada))
+        await service.hear_late(town.task(ada), timedelta(hours=2, milliseconds=5))
         await received(receiver, 1)
         assert town.outcomes("webhook") == []
         receiver.status = 200
@@ -128,6 +129,9 @@ class TestWebhooks:
         await eventually(delivered, every=0.1)
         assert len({request.headers["webhook-id"] for request in receiver.received}) == 1
         assert len({request.body for request in receiver.received}) == 1
+        data = json.loads(receiver.received[0].body)["data"]
+        assert data["late_seconds"] == 7200
+        assert data["body"].endswith(" This reminder comes 2 h late.")
         (item,) = (await service.inbox(ada))["items"]
         answer = await service.call(ada, "GET", f"/{item['id']}/deliveries")
         tries = [one for one in answer.json()["items"] if one["channel"] == "webhook"]

@@ -95,7 +95,7 @@ async def test_inboxes_come_back_as_they_were_and_nothing_goes_out_twice(
     tasks = []
     for number in range(8):
         tasks.append(town.task(ada, title=f"Task {number}"))
-        await service.hear_due(tasks[-1])
+        await service.hear_late(tasks[-1], number * timedelta(minutes=7))
         await _told(town, "inbox", number + 1)
     other = town.task(bob, title="Of somebody else")
     await service.hear_due(other)
@@ -110,6 +110,7 @@ async def test_inboxes_come_back_as_they_were_and_nothing_goes_out_twice(
 
     await eventually(told)
     before, of_bob = await service.inbox(ada), await service.inbox(bob)
+    assert sum("late" in item["body"] for item in before["items"]) == 5
     tries = (await service.call(ada, "GET", f"/{ids['Task 1']}/deliveries")).json()
 
     async with Running(town) as second:

@@ -275,7 +275,7 @@ class IndexBehaviour:
 
     async def test_off_the_shelf_it_is_queued_once_and_begins_anew(self, world: World) -> None:
         """The first holder is slow: it was queued again before that one takes it out."""
-        news = notification(snapshot())
+        news = notification(snapshot(), late=None)
         await world.deliveries.enqueue(news, Channel.EMAIL)
         (slow,) = await world.deliveries.claim(Channel.EMAIL, 1)
         assert await world.deliveries.shelved(USER, news.task_id) == []

@@ -101,14 +101,17 @@ def made_again(task: TaskSnapshot, **fields: Any) -> TaskSnapshot:
     return later(task, **(back | fields))
 
 
-def due(task: TaskSnapshot, fire_at: datetime = START) -> ReminderDue:
+ON_TIME = timedelta(milliseconds=21)
+
+
+def due(task: TaskSnapshot, fire_at: datetime = START, late: timedelta = ON_TIME) -> ReminderDue:
     """The news that the task's first reminder fired for `fire_at`."""
     return ReminderDue(
         reminder_id=task.reminders[0].reminder_id,
         task_id=task.task_id,
         user_id=task.user_id,
         fire_at=fire_at,
-        fired_at=fire_at + timedelta(milliseconds=21),
+        fired_at=fire_at + late,
     )
 
 
@@ -118,13 +121,16 @@ def event(kind: str, data: Any, **fields: Any) -> CloudEvent[Any]:
     return CloudEvent[Any](**given)
 
 
-def notification(task: TaskSnapshot, fire_at: datetime = START) -> Notification:
-    return Notification(uuid4(), task.task_id, task.reminders[0].reminder_id, task.user_id, fire_at)
+def notification(
+    task: TaskSnapshot, fire_at: datetime = START, late: timedelta | None = ON_TIME
+) -> Notification:
+    fired_at = None if late is None else fire_at + late
+    return Notification(uuid4(), task.task_id, task.reminders[0].reminder_id, task.user_id, fire_at, fired_at)
 
 
-def message(task: TaskSnapshot | None = None, **fields: Any) -> Message:
+def message(task: TaskSnapshot | None = None, *, late: timedelta | None = ON_TIME, **fields: Any) -> Message:
     task = task or snapshot(**fields)
-    return reminder_message(notification(task), task, NullTranslations())
+    return reminder_message(notification(task, late=late), task, NullTranslations())
 
 
 def contact(**fields: Any) -> Contact:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from datetime import timedelta
 from email.headerregistry import Address
 from gettext import NullTranslations
 from pathlib import Path
@@ -20,6 +21,8 @@ GERMAN = {
     "Reminder: %(title)s": "Erinnerung: %(title)s",
     "Due on %(day)s at %(time)s (%(zone)s).": "Fällig am %(day)s um %(time)s Uhr (%(zone)s).",
     "%(weekday)s, %(day)d %(month)s %(year)d": "%(weekday)s, dem %(day)d. %(month)s %(year)d",
+    "This reminder comes %(duration)s late.": "Diese Erinnerung kommt %(duration)s zu spät.",
+    "%(number)d h": "%(number)d Std.",
     "Monday": "Montag",
     "January": "Januar",
 }
@@ -50,7 +53,7 @@ def compiled(words: dict[str, str]) -> bytes:
 @pytest.mark.parametrize("locale", ["de", "de-AT", "de_CH"])
 def test_a_mail_in_german(languages: Languages, locale: str) -> None:
     task = snapshot()
-    message = reminder_message(notification(task), task, languages.words(locale))
+    message = reminder_message(notification(task, late=timedelta(hours=2)), task, languages.words(locale))
     composer = MailComposer(Address("Taskstream", addr_spec="reminders@example.org"), languages, None)
     mail = composer.compose(message, contact(locale=locale), START)
     assert mail["Subject"] == "Erinnerung: Water the plants"
@@ -59,6 +62,7 @@ def test_a_mail_in_german(languages: Languages, locale: str) -> None:
     for text in (plain, html):
         assert "Hallo Ada," in text
         assert "Fällig am Montag, dem 5. Januar 2026 um 11:00 Uhr (Europe/Berlin)." in text
+        assert "Diese Erinnerung kommt 2 Std. zu spät." in text
         assert "switched on" in text, "what is not translated is said in English"
     assert '<html lang="de">' in html
 

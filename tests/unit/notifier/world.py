@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from tests.unit.notifier.memory import MemoryDeliveries, MemoryInbox
-from tests.unit.notifier.samples import START, contact, due, event
+from tests.unit.notifier.samples import ON_TIME, START, contact, due, event
 
 from event_contracts.tasks import TaskSnapshot
 from event_contracts.topics import TASK_API
@@ -186,8 +186,10 @@ class Replica:
             ForgetUser(inbox, deliveries, task_api, gated(world.live, "live")),
         )
 
-    async def hear_due(self, task: TaskSnapshot, fire_at: datetime = START) -> Outcome:
-        return await self.handlers["reminder-due"](event("reminder.due.v1", due(task, fire_at)))
+    async def hear_due(
+        self, task: TaskSnapshot, fire_at: datetime = START, late: timedelta = ON_TIME
+    ) -> Outcome:
+        return await self.handlers["reminder-due"](event("reminder.due.v1", due(task, fire_at, late)))
 
     async def hear_task(self, task: TaskSnapshot) -> Outcome:
         return await self.handlers["task-updated"](event("task.updated.v1", task))

@@ -48,6 +48,7 @@ def shelf_place(notification: Notification, member: str) -> str:
 
 
 def read_place(place: str, user_id: UUID) -> Delivery:
+    """Without when it fired: that it comes now has to do with its task, which was closed meanwhile."""
     task_id, reminder_id, fire_at, member = place.split("|")
     notification_id, channel, destination = read_member(member)
     return Delivery(
@@ -90,6 +91,8 @@ def new_entry(notification: Notification, origin: Origin) -> dict[str, str]:
         "user": str(notification.user_id),
         "fire_at": notification.fire_at.isoformat(),
     }
+    if notification.fired_at is not None:
+        fields["fired_at"] = notification.fired_at.isoformat()
     if origin.traceparent is not None:
         fields["traceparent"] = origin.traceparent
     if origin.correlation_id is not None:
@@ -121,7 +124,7 @@ def progress_fields(progress: Progress) -> dict[str, str]:
 
 def read_delivery(member: str, entry: dict[str, str]) -> Delivery:
     notification_id, channel, destination = read_member(member)
-    first = entry.get("first_tried_at")
+    first, fired = entry.get("first_tried_at"), entry.get("fired_at")
     verdict = entry.get("verdict")
     return Delivery(
         Notification(
@@ -130,6 +133,7 @@ def read_delivery(member: str, entry: dict[str, str]) -> Delivery:
             reminder_id=_id(entry["reminder"]),
             user_id=UUID(entry["user"]),
             fire_at=datetime.fromisoformat(entry["fire_at"]),
+            fired_at=None if fired is None else datetime.fromisoformat(fired),
         ),
         channel,
         Progress(

@@ -58,6 +58,7 @@ class _Announcement:
     task_id: UUID
     user_id: UUID
     fire_at: datetime
+    fired_at: datetime
     outcomes: list[_Outcome]
     occurrence_key: str | None = None
     """Of a release before this one there is none: it tells of reminders alone."""
@@ -90,7 +91,9 @@ def _announced(item: _Announcement) -> Announced:
         identity = occurrence_id(item.task_id, item.occurrence_key)
         notification = Notification(identity, item.task_id, None, item.user_id, item.fire_at)
     else:
-        notification = notification_of(item.reminder_id, item.task_id, item.user_id, item.fire_at)
+        notification = notification_of(
+            item.reminder_id, item.task_id, item.user_id, item.fire_at, item.fired_at
+        )
     mine = [one for one in item.outcomes if one.notification_id == notification.notification_id]
     told = [Told(one.channel, one.outcome, one.attempt, one.reason, one.at) for one in mine]
     return Announced(notification, told, next((one.read_at for one in mine if one.read_at), None))

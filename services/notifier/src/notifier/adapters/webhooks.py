@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from binascii import Error as Base64Error
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from standardwebhooks.webhooks import EmptyWebhookSecretError
@@ -16,6 +16,7 @@ from notifier.domain.contact import Webhook
 from notifier.domain.wording import Message
 
 _GONE = 410
+_SECOND = timedelta(seconds=1)
 
 
 class SignedWebhooks:
@@ -67,6 +68,7 @@ class SignedWebhooks:
             "description": message.description,
             "due": message.due,
             "fire_at": _text(message.fire_at),
+            "late_seconds": None if message.late is None else message.late // _SECOND,
             "task_url": f"{self._public_url}/api/v1/tasks/{message.task_id}",
         }
 

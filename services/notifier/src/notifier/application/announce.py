@@ -13,10 +13,12 @@ from notifier.domain.notifications import CHANNELS, Notification
 from service_kit.due_index import to_score
 
 
-def notification_of(reminder_id: UUID, task_id: UUID, user_id: UUID, fire_at: datetime) -> Notification:
+def notification_of(
+    reminder_id: UUID, task_id: UUID, user_id: UUID, fire_at: datetime, fired_at: datetime | None = None
+) -> Notification:
     """Give the one notification of this reminder at this moment."""
     identity = derive_id("notification", reminder_id, to_score(fire_at))
-    return Notification(identity, task_id, reminder_id, user_id, fire_at)
+    return Notification(identity, task_id, reminder_id, user_id, fire_at, fired_at)
 
 
 class AnnounceNotification:

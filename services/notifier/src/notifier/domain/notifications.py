@@ -23,7 +23,8 @@ class Notification:
     """A reminder that fired, or the next occurrence of a series that is there, which has no `reminder_id`.
 
     The id is the same for every copy of that news; ids and times only, no text. `fire_at` is when there was something
-    to tell: the reminder's time, or when the occurrence was committed.
+    to tell: the reminder's time, or when the occurrence was committed. `fired_at` is when the reminder fired, as the
+    news said that was let in first; None where nobody noted it.
     """
 
     notification_id: UUID
@@ -31,6 +32,7 @@ class Notification:
     reminder_id: UUID | None
     user_id: UUID
     fire_at: datetime
+    fired_at: datetime | None = None
 
     @property
     def is_of_occurrence(self) -> bool:

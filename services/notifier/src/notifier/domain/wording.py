@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Protocol
 from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
 from event_contracts.tasks import TaskSnapshot
 from notifier.domain.notifications import Delivery, Notification
+from notifier.domain.timing import LATE
 
 
 class Words(Protocol):
@@ -25,8 +26,8 @@ class Message:
     """A notification in words. `due` is the task's due as data: an RFC 3339 instant or `YYYY-MM-DD`.
 
     `task_id` is None for a test, which is of no task; `reminder_id` is None for that and for the word on a new
-    occurrence. With `parts` it is a digest: what it tells of, by its time; what is beside them is for channels that
-    only show a title and a text.
+    occurrence. `late` is how late a reminder fired, where that is worth a word. With `parts` it is a digest: what it
+    tells of, by its time; what is beside them is for channels that only show a title and a text.
     """
 
     notification_id: UUID
@@ -39,6 +40,7 @@ class Message:
     description: str | None
     due: str | None
     fire_at: datetime
+    late: timedelta | None = None
     parts: tuple[Message, ...] = ()
 
 
@@ -91,7 +93,9 @@ def occurrence_message(notification: Notification, task: TaskSnapshot, words: Wo
 
 
 def reminder_message(notification: Notification, task: TaskSnapshot, words: Words) -> Message:
-    """Say what the reminder is about, with the task's text and due as they are now."""
+    """Say what the reminder is about, with the task's text and due as they are now, and how late it fired."""
+    about = _due_sentence(task, words) or words.gettext("You asked to be reminded of this task.")
+    late = late_by(notification, task)
     return Message(
         notification_id=notification.notification_id,
         task_id=notification.task_id,
@@ -99,11 +103,26 @@ def reminder_message(notification: Notification, task: TaskSnapshot, words: Word
         user_id=notification.user_id,
         subject=words.gettext("Reminder: %(title)s") % {"title": task.title},
         title=task.title,
-        body=_due_sentence(task, words) or words.gettext("You asked to be reminded of this task."),
+        body=about if late is None else f"{about} {_late_sentence(late, words)}",
         description=task.description,
         due=_due_data(task),
         fire_at=notification.fire_at,
+        late=late,
     )
+
+
+def late_by(notification: Notification, task: TaskSnapshot) -> timedelta | None:
+    """How late a reminder fired that could not fire in time, when that is more than LATE; whole seconds.
+
+    It is told by when it fired and not by when it is sent: quiet hours, a digest and a receiver that is down hold a
+    message back after that, for the person's own reasons, and each copy has to say the same. One that was set when its
+    time was past already is late from then on.
+    """
+    reminder = next((one for one in task.reminders if one.reminder_id == notification.reminder_id), None)
+    if notification.fired_at is None or reminder is None:
+        return None
+    late = notification.fired_at - max(notification.fire_at, reminder.set_at)
+    return timedelta(seconds=late // timedelta(seconds=1)) if late > LATE else None
 
 
 def test_message(notification_id: UUID, user_id: UUID, at: datetime, words: Words) -> Message:
@@ -136,6 +155,24 @@ def _due_sentence(task: TaskSnapshot, words: Words) -> str | None:
     if task.due_date is None:
         return None
     return words.gettext("Due on %(day)s.") % {"day": _day(task.due_date, words)}
+
+
+def _late_sentence(late: timedelta, words: Words) -> str:
+    return words.gettext("This reminder comes %(duration)s late.") % {"duration": _duration(late, words)}
+
+
+def _duration(span: timedelta, words: Words) -> str:
+    """A minute or more, in two units at most."""
+    days, rest = divmod(span, timedelta(days=1))
+    hours, rest = divmod(rest, timedelta(hours=1))
+    minutes = rest // timedelta(minutes=1)
+    parts = (
+        (days, words.ngettext("%(number)d day", "%(number)d days", days)),
+        (hours, words.gettext("%(number)d h")),
+        (minutes, words.gettext("%(number)d min")),
+    )
+    first = next(index for index, (number, _) in enumerate(parts) if number)
+    return " ".join(text % {"number": number} for number, text in parts[first : first + 2] if number)
 
 
 def _day(day: date, words: Words) -> str:

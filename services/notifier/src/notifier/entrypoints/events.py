@@ -23,7 +23,9 @@ def handlers(
 
     async def on_reminder_due(event: CloudEvent[Any]) -> Outcome:
         due = event.data
-        await announce.run(notification_of(due.reminder_id, due.task_id, due.user_id, due.fire_at))
+        await announce.run(
+            notification_of(due.reminder_id, due.task_id, due.user_id, due.fire_at, due.fired_at)
+        )
         return Outcome.SUCCESS
 
     async def on_task(event: CloudEvent[Any]) -> Outcome:
