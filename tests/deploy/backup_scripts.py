@@ -1,4 +1,4 @@
-"""The scripts of k8s/backups and k8s/backing/postgres, run as the user that PostgreSQL runs as."""
+"""The scripts of k8s/backups, k8s/restore and k8s/backing/postgres, run as the user that PostgreSQL runs as."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class BackupScripts:
     def __init__(self, folder: Path, programs: Path, *, data: Path, port: int) -> None:
         self.folder, self.files, self.backups = folder, folder / "files", folder / "backups"
         self.files.mkdir()
-        for path in (*(ROOT / "k8s/backups").glob("*.sh"), *(ROOT / "k8s/backing/postgres").iterdir()):
+        scripts = [path for name in ("backups", "restore") for path in (ROOT / "k8s" / name).glob("*.sh")]
+        for path in (*scripts, *(ROOT / "k8s/backing/postgres").iterdir()):
             shutil.copy(path, self.files)
         self.environment = {
             "PATH": f"{programs}:{os.environ['PATH']}", "BACKUPS": str(self.backups), "PGPORT": str(port),

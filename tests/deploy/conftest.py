@@ -10,13 +10,14 @@ from tests.deploy.rendering import OVERLAYS, SWITCHES, VALUES, Manifest, helm_te
 from tests.deploy.toolbox import Toolbox, toolbox
 
 Rendered = Callable[[str], str]
-"""`chart-<values>`, `cluster-<overlay>`, `chart-switches`, `jobs` or `jobs-managed`, as text."""
+"""`chart-<values>`, `cluster-<overlay>`, `chart-switches`, `jobs`, `jobs-managed` or `restore`, as text."""
 NAMES = (
     *(f"chart-{one}" for one in VALUES),
     "chart-switches",
     *(f"cluster-{one}" for one in OVERLAYS),
     "jobs",
     "jobs-managed",
+    "restore",
 )
 
 
@@ -36,7 +37,7 @@ def rendered(box: Toolbox) -> Rendered:
             return helm_template(box, *VALUES[which])
         if kind == "cluster":
             return kustomize(box, f"k8s/overlays/{which}")
-        return kustomize(box, f"k8s/{which}/jobs" if which else "k8s/jobs")
+        return kustomize(box, f"k8s/{which}/jobs" if which else f"k8s/{kind}")
 
     return render
 

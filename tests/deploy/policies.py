@@ -45,7 +45,8 @@ def _pod(pod: Pod) -> Iterator[str]:
             yield f"{pod.name} mounts {volume['name']} nowhere"
     for container in pod.containers:
         yield from (f"{pod.name}, {container['name']}: {what}" for what in _container(container))
-    if pod.owner["kind"] not in _ONCE:
+    by_hand = pod.owner["spec"].get("replicas") == 0
+    if pod.owner["kind"] not in _ONCE and not by_hand:
         for container in pod.spec["containers"]:
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
                 if probe not in container:

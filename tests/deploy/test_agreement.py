@@ -118,7 +118,7 @@ def test_an_authority_reaches_all_that_speak_to_its_store(objects: Objects) -> N
                 assert place == {"name": secret, "key": "ca", "optional": True}, pod.name
                 seen.add((pod.owner["metadata"]["name"], authority))
     jobs = {("taskstream-topics", "KAFKA_CA"), ("taskstream-migrate", "DATABASE_CA")}
-    doctor = {("taskstream-doctor", one) for one in stores.values()}
+    doctor = {(name, one) for name in ("taskstream-doctor", "operator") for one in stores.values()}
     services = {(one, "REDIS_CA") for one in SERVICES} | {("task-api", "DATABASE_CA")}
     assert seen == jobs | doctor | services | {("exporter", "KAFKA_CA")}
     for service in SERVICES:

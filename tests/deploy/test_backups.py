@@ -1,4 +1,4 @@
-"""The scripts of k8s/backups and k8s/backing/postgres on a real PostgreSQL: copied, wiped, back at a moment."""
+"""The scripts of k8s/backups, k8s/restore and k8s/backing/postgres on a real PostgreSQL: wiped, back at a moment."""
 
 from __future__ import annotations
 
@@ -166,6 +166,31 @@ def test_a_copy_that_was_not_whole_at_that_moment_is_not_taken(cluster: Cluster)
     cluster.wipe()
     cluster.restore(until=(cluster.folder / "moment").read_text().strip())
     assert cluster.ask("SELECT what FROM said") == []
+
+
+def test_the_job_moves_what_is_there_aside_and_does_a_restore_anew_that_was_not_opened(
+    cluster: Cluster,
+) -> None:
+    cluster.ask("CREATE TABLE said (what text)")
+    cluster.ask("INSERT INTO said VALUES ('before the copy')")
+    cluster.back_up()
+    cluster.archive_everything()
+    cluster.stop()
+    with pytest.raises(RuntimeError, match="no copy in"):
+        cluster.run("restore.sh", MOVE_ASIDE="yes", UNTIL="2001-01-01 00:00:00+00")
+    assert (cluster.data / "PG_VERSION").is_file()
+
+    said = cluster.run("restore.sh", MOVE_ASIDE="yes")
+    (aside,) = cluster.folder.glob("data.before-*")
+    assert f"what was there is in {aside}" in said
+    assert (aside / "PG_VERSION").is_file()
+    (cluster.data / "PG_VERSION").unlink()  # as if the job had ended half-way
+    assert "never opened" in cluster.run("restore.sh", MOVE_ASIDE="yes")
+    assert list(cluster.folder.glob("data.before-*")) == [aside]
+    cluster.start()
+    cluster.eventually("SELECT pg_is_in_recovery()", "f")
+    assert cluster.ask("SELECT what FROM said") == ["before the copy"]
+    assert not (cluster.data / "recovery.signal").exists()
 
 
 def test_copies_and_log_that_are_too_old_are_forgotten(cluster: Cluster) -> None:

@@ -67,7 +67,8 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* Sentences of a bad start go to the end of the log, where `kubectl describe` shows them. */}}
+{{/* Sentences of a bad start go to the end of the log, where `kubectl describe` shows them. `command` is what follows
+`taskstream`; `instead` is run in its place. */}}
 {{- define "taskstream.cliPod" -}}
 {{- $values := .root.Values -}}
 serviceAccountName: taskstream-cli
@@ -75,7 +76,7 @@ serviceAccountName: taskstream-cli
 containers:
   - name: taskstream
     image: {{ include "taskstream.image" (dict "root" .root "name" "cli" "entry" $values.cli) }}
-    command: {{ toJson (concat (list "python" "-m" "taskstream_cli") .command) }}
+    command: {{ toJson (.instead | default (concat (list "python" "-m" "taskstream_cli") (.command | default list))) }}
     {{- include "taskstream.containerSecurity" .root | nindent 4 }}
     env:
       {{- include "taskstream.env" (dict
