@@ -1,5 +1,6 @@
 #!/bin/sh
 # Starts one broker of BROKERS; its number is the end of the pod's name. FOLDER holds the settings, KAFKA the programs.
+# It is known by a name that other namespaces can look up too: KEDA asks from its own.
 set -eu
 settings=${SETTINGS:-/tmp/server.properties}
 copies=$((BROKERS < 3 ? BROKERS : 3))
@@ -12,7 +13,7 @@ done
 {
   cat "${FOLDER:-/etc/taskstream}/server.properties"
   echo "node.id=${HOSTNAME##*-}"
-  echo "advertised.listeners=PLAINTEXT://$HOSTNAME.kafka-brokers:9092"
+  echo "advertised.listeners=PLAINTEXT://$HOSTNAME.kafka-brokers.$NAMESPACE.svc:9092"
   echo "controller.quorum.voters=$voters"
   echo "default.replication.factor=$copies"
   echo "offsets.topic.replication.factor=$copies"
