@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import cache
 
 import pytest
-from tests.deploy.rendering import OVERLAYS, SWITCHES, VALUES, Manifest, helm_template, kustomize, parse
+from tests.deploy.rendering import OVERLAYS, ROOT, SWITCHES, VALUES, Manifest, helm_template, kustomize, parse
 from tests.deploy.toolbox import Toolbox, toolbox
 
 Rendered = Callable[[str], str]
-"""`chart-<values>`, `cluster-<overlay>`, `chart-switches`, `jobs`, `jobs-managed` or `restore`, as text."""
+"""`chart-<values>`, `cluster-<overlay>`, `chart-switches`, `jobs`, `jobs-managed`, `restore` or `issuers`, as text."""
 NAMES = (
     *(f"chart-{one}" for one in VALUES),
     "chart-switches",
@@ -18,6 +18,7 @@ NAMES = (
     "jobs",
     "jobs-managed",
     "restore",
+    "issuers",
 )
 
 
@@ -37,6 +38,8 @@ def rendered(box: Toolbox) -> Rendered:
             return helm_template(box, *VALUES[which])
         if kind == "cluster":
             return kustomize(box, f"k8s/overlays/{which}")
+        if name == "issuers":
+            return (ROOT / "k8s/issuers.yaml").read_text(encoding="utf-8")
         return kustomize(box, f"k8s/{which}/jobs" if which else f"k8s/{kind}")
 
     return render

@@ -15,14 +15,17 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm/taskstream"
 OVERLAYS = ("minikube", "staging", "production", "managed")
 NAMESPACE = "todo"
+API_SERVER = "203.0.113.7/32"
+_CLUSTER = ("--set", f"networkPolicy.kubernetesApi.cidrs={{{API_SERVER}}}")
+"""What no file of values can know of somebody's cluster."""
 VALUES: dict[str, tuple[str, ...]] = {
     "minikube": ("-f", f"{CHART}/values-minikube.yaml"),
-    "staging": ("-f", f"{CHART}/values-staging.yaml"),
-    "production": ("-f", f"{CHART}/values-production.yaml"),
-    "managed": ("-f", f"{CHART}/values-production.yaml", "-f", f"{CHART}/values-managed.yaml"),
+    "staging": ("-f", f"{CHART}/values-staging.yaml", *_CLUSTER),
+    "production": ("-f", f"{CHART}/values-production.yaml", *_CLUSTER),
+    "managed": ("-f", f"{CHART}/values-production.yaml", "-f", f"{CHART}/values-managed.yaml", *_CLUSTER),
 }
 """What goes with each overlay."""
-SWITCHES = ("--set", "keda.enabled=true,keda.authentication=kafka,liveCode=true")
+SWITCHES = (*_CLUSTER, "--set", "keda.enabled=true,keda.authentication=kafka,liveCode=true")
 """What no file of values turns on."""
 
 Manifest = dict[str, Any]

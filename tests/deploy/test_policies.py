@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 from tests.deploy.conftest import NAMES
 from tests.deploy.policies import violations
-from tests.deploy.rendering import NAMESPACE, OVERLAYS, Manifest, named, pods
+from tests.deploy.rendering import (
+    API_SERVER,
+    CHART,
+    NAMESPACE,
+    OVERLAYS,
+    Manifest,
+    RefusedError,
+    helm_template,
+    named,
+    pods,
+)
+from tests.deploy.toolbox import Toolbox
 
 from event_contracts.topics import SERVICES
 
@@ -139,6 +150,83 @@ def test_an_edge_is_open_at_both_ends(deployed: Objects, which: str) -> None:
         operators = {pod.name for pod in pods(everything) if pod.labels.get("taskstream.io/operator")}
         assert let_in - leaving == set()
         assert leaving - let_in - operators - {"StatefulSet kafka"} == set()
+
+
+_PRIVATE = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"}
+
+
+@pytest.mark.parametrize("which", OVERLAYS)
+def test_the_way_to_the_api_server_is_a_way_to_nobody_else(objects: Objects, which: str) -> None:
+    """Only `outside` leads to the Internet, and never into private networks."""
+    for service in SERVICES:
+        edges = named(objects(f"chart-{which}"), "NetworkPolicy", service)["spec"]["egress"]
+        blocks = [
+            (one["ipBlock"], [port["port"] for port in edge["ports"]])
+            for edge in edges
+            for one in edge["to"]
+            if "ipBlock" in one
+        ]
+        everywhere = [block for block, _ in blocks if block["cidr"].endswith("/0")]
+        assert len(everywhere) == (service == "notifier")
+        assert all(set(block["except"]) >= _PRIVATE for block in everywhere)
+        if which in ("staging", "production"):
+            others = [(block, ports) for block, ports in blocks if block not in everywhere]
+            assert others == [({"cidr": API_SERVER}, [443, 6443, 8443])]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ((), "networkPolicy.kubernetesApi.cidrs is empty: give the addresses"),
+        (("--set", "networkPolicy.kubernetesApi.cidrs={0.0.0.0/0}"), "networkPolicy.kubernetesApi.cidrs.0"),
+        (("--set", "networkPolicy.kubernetesApi.cidrs={::/0}"), "networkPolicy.kubernetesApi.cidrs.0"),
+    ],
+)
+def test_no_chart_without_the_addresses_of_the_api_server(
+    box: Toolbox, given: tuple[str, ...], sentence: str
+) -> None:
+    with pytest.raises(RefusedError, match=re.escape(sentence)):
+        helm_template(box, "-f", f"{CHART}/values-production.yaml", *given)
+
+
+def test_the_authority_of_the_certificate_gets_its_answer(objects: Objects) -> None:
+    """cert-manager's pod has a label and a port of its own, and no other policy that lets the ingress in."""
+    policies = {
+        which: [
+            one["spec"]
+            for one in objects(f"chart-{which}")
+            if one["kind"] == "NetworkPolicy"
+            and one["spec"]["podSelector"].get("matchLabels")
+            == {"acme.cert-manager.io/http01-solver": "true"}
+        ]
+        for which in OVERLAYS
+    }
+    assert {which for which, found in policies.items() if found} == {"staging", "production", "managed"}
+    (policy,) = policies["production"]
+    assert policy["ingress"] == [
+        {
+            "from": [
+                {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}}
+            ],
+            "ports": [{"port": 8089, "protocol": "TCP"}],
+        }
+    ]
+    assert "egress" not in policy
+    issuers = {one["metadata"]["name"]: one["spec"]["acme"] for one in objects("issuers")}
+    for which in ("staging", "production"):
+        ingress = named(objects(f"chart-{which}"), "Ingress", "taskstream")
+        issuer = issuers[ingress["metadata"]["annotations"]["cert-manager.io/cluster-issuer"]]
+        # A NodePort, which is the default, is beyond the namespace's quota.
+        assert issuer["solvers"] == [
+            {
+                "http01": {
+                    "ingress": {
+                        "ingressClassName": ingress["spec"]["ingressClassName"],
+                        "serviceType": "ClusterIP",
+                    }
+                }
+            }
+        ]
 
 
 def _quantity(text: str) -> float:

@@ -70,6 +70,7 @@ _DEFINITIONS = {
     "github.com/external-secrets/external-secrets@v0.19.2": (
         "config/crds/bases/external-secrets.io_externalsecrets.yaml",
     ),
+    "github.com/cert-manager/cert-manager@v1.19.1": ("deploy/crds/cert-manager.io_clusterissuers.yaml",),
 }
 """Modules of Go that carry the CustomResourceDefinitions of what we render, and where in them."""
 
