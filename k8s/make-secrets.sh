@@ -21,6 +21,7 @@ secret postgres-secret
 value superuser-password "$(random)"
 value password "$postgres"
 value backup-password "$(random)"
+value monitor-password "$(random)"
 value database-url "postgresql://taskstream:$postgres@postgres:5432/taskstream"
 secret task-api-secret
 value encryption-keys "$(base64url)"

@@ -30,9 +30,9 @@ class ApiServer:
     kubectl: Path
     options: tuple[str, ...]
 
-    def dry_run(self, text: str) -> str:
+    def dry_run(self, text: str, namespace: str = NAMESPACE) -> str:
         """What the server makes of these objects, which it does not keep. Raises RefusedError; a warning is one."""
-        return self._apply(text, "--dry-run=server", "--namespace", NAMESPACE, "--warnings-as-errors")
+        return self._apply(text, "--dry-run=server", "--namespace", namespace, "--warnings-as-errors")
 
     def keep(self, text: str) -> None:
         """Make these objects in earnest. Raises RefusedError."""

@@ -10,7 +10,8 @@ from tests.deploy.rendering import OVERLAYS, ROOT, SWITCHES, VALUES, Manifest, h
 from tests.deploy.toolbox import Toolbox, toolbox
 
 Rendered = Callable[[str], str]
-"""`chart-<values>`, `cluster-<overlay>`, `chart-switches`, `jobs`, `jobs-managed`, `restore` or `issuers`, as text."""
+"""`chart-<values>`, `cluster-<overlay>`, `chart-switches`, `jobs`, `jobs-managed`, `restore`, `issuers` or
+`observability`, as text."""
 NAMES = (
     *(f"chart-{one}" for one in VALUES),
     "chart-switches",
@@ -19,6 +20,7 @@ NAMES = (
     "jobs-managed",
     "restore",
     "issuers",
+    "observability",
 )
 
 
@@ -40,6 +42,8 @@ def rendered(box: Toolbox) -> Rendered:
             return kustomize(box, f"k8s/overlays/{which}")
         if name == "issuers":
             return (ROOT / "k8s/issuers.yaml").read_text(encoding="utf-8")
+        if name == "observability":
+            return kustomize(box, name)
         return kustomize(box, f"k8s/{which}/jobs" if which else f"k8s/{kind}")
 
     return render

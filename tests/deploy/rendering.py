@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm/taskstream"
 OVERLAYS = ("minikube", "staging", "production", "managed")
 NAMESPACE = "todo"
+MONITORING = "monitoring"
 API_SERVER = "203.0.113.7/32"
 _CLUSTER = ("--set", f"networkPolicy.kubernetesApi.cidrs={{{API_SERVER}}}")
 """What no file of values can know of somebody's cluster."""

@@ -12,7 +12,7 @@ import yaml
 from tests.deploy import api_server_build
 from tests.deploy.api_server import ApiServer, api_server
 from tests.deploy.conftest import NAMES, Rendered
-from tests.deploy.rendering import ROOT, Manifest, RefusedError, named
+from tests.deploy.rendering import MONITORING, NAMESPACE, ROOT, Manifest, RefusedError, named
 from tests.deploy.toolbox import Toolbox
 
 Objects = Callable[[str], list[Manifest]]
@@ -20,7 +20,7 @@ Objects = Callable[[str], list[Manifest]]
 
 @pytest.fixture(scope="module")
 def server(box: Toolbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """With the namespace, and the definitions of Dapr and of every operator whose objects we render."""
+    """With the namespaces, and the definitions of Dapr and of every operator whose objects we render."""
     programs = api_server_build.programs()
     if os.environ.get("DEPLOY_APISERVER") == "1":
         programs = api_server_build.build()
@@ -28,6 +28,8 @@ def server(box: Toolbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
         pytest.skip("kube-apiserver is not built: DEPLOY_APISERVER=1 does it once, which takes minutes")
     with api_server(programs, box.kubectl, tmp_path_factory.mktemp("api-server")) as running:
         running.keep((ROOT / "k8s/base/namespace.yaml").read_text(encoding="utf-8"))
+        monitoring = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MONITORING}}
+        running.keep(yaml.safe_dump(monitoring))
         definitions = [*(box.dapr_chart / "crds").iterdir(), *box.definitions.iterdir()]
         running.keep("\n---\n".join(path.read_text(encoding="utf-8") for path in definitions))
         running.wait_for_definitions()
@@ -38,7 +40,8 @@ def server(box: Toolbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
 def test_the_server_takes_everything_rendered(
     server: ApiServer, rendered: Rendered, objects: Objects, name: str
 ) -> None:
-    taken = server.dry_run(rendered(name)).splitlines()
+    namespace = MONITORING if name == "observability" else NAMESPACE
+    taken = server.dry_run(rendered(name), namespace).splitlines()
     assert len(taken) == len(objects(name))
     assert all(line.endswith("serverside-applied (server dry run)") for line in taken)
 

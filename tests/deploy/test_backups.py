@@ -30,6 +30,7 @@ class Cluster(BackupScripts):
             "POSTGRES_USER": "postgres",
             "APP_PASSWORD": "it's the app's",
             "BACKUP_PASSWORD": BACKUP_PASSWORD,
+            "MONITOR_PASSWORD": "the exporter's",
         }
         self._server: subprocess.Popen[bytes] | None = None
 
@@ -191,6 +192,15 @@ def test_the_job_moves_what_is_there_aside_and_does_a_restore_anew_that_was_not_
     cluster.eventually("SELECT pg_is_in_recovery()", "f")
     assert cluster.ask("SELECT what FROM said") == ["before the copy"]
     assert not (cluster.data / "recovery.signal").exists()
+
+
+def test_who_measures_sees_the_figures_and_nobodys_tables(cluster: Cluster) -> None:
+    cluster.ask("CREATE TABLE said (what text)")
+    words = ("psql", "-XAtq", "-h", "127.0.0.1", "-U", "monitor", "-d", "taskstream", "-c")
+    figures = "SELECT numbackends > 0 FROM pg_stat_database WHERE datname = 'taskstream'"
+    assert cluster.run(*words, figures, PGPASSWORD="the exporter's").strip() == "t"
+    with pytest.raises(RuntimeError, match="permission denied"):
+        cluster.run(*words, "SELECT * FROM said", PGPASSWORD="the exporter's")
 
 
 def test_copies_and_log_that_are_too_old_are_forgotten(cluster: Cluster) -> None:
