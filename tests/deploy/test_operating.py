@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import yaml
 from tests.deploy.conftest import Rendered
-from tests.deploy.rendering import OVERLAYS, ROOT, Manifest, Pod, named, parse, pods, run, validate
+from tests.deploy.rendering import OVERLAYS, ROOT, Manifest, Pod, kustomize, named, parse, pods, run, validate
 from tests.deploy.toolbox import Toolbox
 
 Objects = Callable[[str], list[Manifest]]
@@ -99,3 +102,20 @@ def test_the_runbook_starts_again_all_that_it_stops() -> None:
     assert RUNBOOK.index("scale deployment task-api --replicas 3") < RUNBOOK.index("paused-replicas-")
     assert '"suspend": true' in RUNBOOK
     assert RUNBOOK.index('"suspend": true') < RUNBOOK.index('"suspend": false')
+
+
+def test_the_jobs_take_the_images_that_they_are_told(box: Toolbox, tmp_path: Path) -> None:
+    text = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"kustomize edit set image (.+)", text)
+    wanted = {}
+    for word in line.split():
+        name, _, image = word.partition("=")
+        wanted[name] = image.replace("REPOSITORY", "somewhere/else").replace("TAG", "1.2.3")
+    images = [
+        {"name": name, "newName": image.partition(":")[0], "newTag": image.partition(":")[2]}
+        for name, image in wanted.items()
+    ]
+    kustomization = {"resources": [os.path.relpath(ROOT / "k8s/jobs", tmp_path)], "images": images}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
+    jobs = [pod.containers[0]["image"] for pod in pods(parse(kustomize(box, str(tmp_path))))]
+    assert sorted(jobs) == sorted(wanted.values())
