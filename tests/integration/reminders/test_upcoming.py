@@ -51,7 +51,8 @@ async def shown(client: httpx.AsyncClient, user_id: UUID = USER, **params: Any) 
     found: list[str] = []
     cursor: str | None = None
     while True:
-        answer = await ask(client, user_id, **params, **({} if cursor is None else {"cursor": cursor}))
+        asked: dict[str, Any] = params if cursor is None else params | {"cursor": cursor}
+        answer = await ask(client, user_id, **asked)
         assert answer.status_code == 200, answer.text
         page = answer.json()
         found += [item["reminder_id"] for item in page["items"]]
