@@ -84,8 +84,13 @@ class Document:
         return (entry for entry in self.entries if self.is_open and entry.state is State.PENDING)
 
     def unannounced(self) -> Iterator[Entry]:
-        """Whose fire time task-api has not been told."""
-        return (entry for entry in self.pending() if entry.announced_ms != entry.fire_ms)
+        """Whose fire time task-api has not been told: what fires before that can be told is told of afterwards."""
+        return (
+            entry
+            for entry in self.entries
+            if entry.announced_ms != entry.fire_ms
+            and (entry.state is State.FIRED or (self.is_open and entry.state is State.PENDING))
+        )
 
     def entry(self, reminder_id: UUID) -> Entry | None:
         return next((entry for entry in self.entries if entry.reminder_id == reminder_id), None)
