@@ -96,7 +96,15 @@ class StatefulSidecar(RecordingSidecar):
         return [
             {
                 name: data[name]
-                for name in ("notification_id", "channel", "outcome", "attempt", "reason", "at")
+                for name in (
+                    "notification_id",
+                    "channel",
+                    "destination_id",
+                    "outcome",
+                    "attempt",
+                    "reason",
+                    "at",
+                )
             }
             | {"read_at": read.get(data["notification_id"])}
             for data in told.values()

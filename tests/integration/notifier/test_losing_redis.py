@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from redis.asyncio import Redis
+from tests.integration.notifier.receiver import Receiver
 from tests.integration.notifier.running import Running, Town
 from tests.integration.notifier.sink import Sink
 from tests.unit.notifier.samples import completed, made_again, reminder, reopened, snapshot, withdrawn
@@ -157,7 +162,8 @@ async def test_an_entry_of_which_task_api_hears_late_comes_back_all_the_same(
     await redis.set(CLOCK_OFFSET_KEY, LATECOMERS_AFTER[0] // timedelta(milliseconds=1))
 
     async def back() -> bool:
-        return len((await service.inbox(ada))["items"]) == 2
+        items = (await service.inbox(ada))["items"]
+        return len(items) == 2 and items[0]["cleared"]  # which comes a moment after the entry itself
 
     await eventually(back)
     after = await service.inbox(ada)
@@ -190,6 +196,66 @@ async def test_what_was_under_way_goes_out_after_all_and_what_is_long_past_does_
     (mail,) = town.sink.mails
     assert "Still to be mailed" in str(mail["Subject"])
     assert [item["title"] for item in (await service.inbox(ada))["items"]] == ["Still to be mailed"]
+
+
+def _place(channel: str, receiver: Receiver) -> dict[str, str]:
+    """A destination of this channel, as task-api gives it."""
+    if channel == "webhook":
+        address = {"url": receiver.url, "secret": "whsec_" + base64.b64encode(b"s" * 32).decode()}
+    elif channel == "chat":
+        address = {"url": f"ntfy://127.0.0.1:{receiver.port}/tasks"}
+    else:
+        key = ec.generate_private_key(ec.SECP256R1()).public_key()
+        public = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        keys = {"p256dh": public, "auth": b"a" * 16}
+        texts = {name: base64.urlsafe_b64encode(raw).rstrip(b"=").decode() for name, raw in keys.items()}
+        address = {"endpoint": receiver.url} | texts
+    return {"id": str(uuid4()), "name": "home"} | address
+
+
+@pytest.mark.parametrize(
+    ("channel", "places"), [("webhook", "webhooks"), ("chat", "chats"), ("push", "push")]
+)
+async def test_of_two_destinations_the_one_that_still_waited_hears_of_it_and_the_other_not_again(
+    town: Town,
+    service: Running,
+    redis: Redis,
+    receivers: Callable[[], Awaitable[Receiver]],
+    channel: str,
+    places: str,
+) -> None:
+    works, fails = await receivers(), await receivers()
+    works.status, fails.status = 200, 500
+    here, there = _place(channel, works), _place(channel, fails)
+    preferences: dict[str, Any] = {"channels": ["inbox", channel], places: [here, there]}
+    ada = town.person(**preferences)
+    task = town.task(ada)
+    await service.hear_due(task)
+    await _told(town, channel, 1)
+    await _told(town, "inbox", 1)
+
+    async def tried() -> bool:
+        return bool(fails.received)
+
+    await eventually(tried)
+    town.sidecar.gate.clear()
+    await _wipe(town, redis)
+    await _begun(town)
+    await asyncio.sleep(town.settings.outbound_timeout)  # until what was under way has ended
+    assert (len(works.received), town.outcomes(channel)) == (1, ["delivered"])
+    before, fails.status = len(fails.received), 200
+    town.sidecar.gate.set()
+    await _whole(town, service)
+    await _told(town, channel, 2)
+    await service.hear_due(task)
+    await service.tick()
+    await asyncio.sleep(0.5)
+    assert (len(works.received), len(fails.received)) == (1, before + 1)
+    assert town.outcomes(channel) == ["delivered"] * 2
+    (item,) = (await service.inbox(ada))["items"]
+    tries = (await service.call(ada, "GET", f"/{item['id']}/deliveries")).json()["items"]
+    ended = [one["destination_id"] for one in tries if one["channel"] == channel]
+    assert ended == [here["id"], there["id"]]
 
 
 async def test_news_that_comes_while_it_is_put_back(town: Town, service: Running, redis: Redis) -> None:

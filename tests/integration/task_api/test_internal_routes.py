@@ -291,7 +291,8 @@ async def test_what_was_announced_comes_with_its_outcomes(
     first = datetime(2026, 1, 12, 7, 30, tzinfo=UTC)
     for fire_at in (first, first + timedelta(minutes=10)):
         assert await due(task, fire_at, timedelta(seconds=2), str(ada.id)).to(http) == "SUCCESS"
-    told = delivered(task, "delivered", str(ada.id))
+    place = str(uuid4())
+    told = delivered(task, "delivered", str(ada.id), channel="webhook", destination_id=place)
     assert await told.to(http) == "SUCCESS"
     notification = told.data["notification_id"]
     seen = read(str(ada.id), UUID(notification))
@@ -307,6 +308,7 @@ async def test_what_was_announced_comes_with_its_outcomes(
     assert {item["reminder_id"] for item in items} == {task["reminders"][0]["id"]}
     (outcome,) = items[0]["outcomes"]
     assert (outcome["notification_id"], outcome["outcome"]) == (notification, "delivered")
+    assert (outcome["channel"], outcome["destination_id"]) == ("webhook", place)
     assert outcome["read_at"] is not None
     later = await _ask(http, "/snapshot", kind="announcements", since="2026-01-12T07:35:00Z")
     mine = [item["fire_at"] for item in later["items"] if item["task_id"] == task["id"]]
@@ -344,6 +346,7 @@ async def test_occurrences_that_were_made_are_among_what_was_announced(
     assert occurrence["fire_at"] == occurrence["fired_at"] == news["updated_at"]
     (outcome,) = occurrence["outcomes"]
     assert outcome["notification_id"] == told.data["notification_id"]
+    assert outcome["destination_id"] is None
     assert outcome["read_at"] is not None
     assert (reminder["reminder_id"], reminder["occurrence_key"]) == (task["reminders"][0]["id"], None)
     alone = await _ask(http, "/snapshot", kind="announcements")

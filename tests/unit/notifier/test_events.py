@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -90,6 +91,18 @@ async def test_the_last_word_has_one_id_and_a_latency() -> None:
     assert first.json["id"] == str(expected)
     decoded = TOPICS["notification-delivered"].event_model.model_validate_json(first.event)
     assert decoded.time == verdict.at
+
+
+async def test_an_outcome_names_its_destination() -> None:
+    sidecar = RecordingSidecar()
+    delivery, verdict = _delivery()
+    there = replace(delivery, channel=Channel.WEBHOOK, destination=uuid4())
+    for one in (delivery, there):
+        await DaprEvents(sidecar).delivered(one, verdict, "home.example.org" if one is there else None)
+    assert [(one.data["destination"], one.data["destination_id"]) for one in sidecar.published] == [
+        (None, None),
+        ("home.example.org", str(there.destination)),
+    ]
 
 
 async def test_a_clock_behind_gives_no_negative_latency() -> None:

@@ -29,10 +29,11 @@ from event_contracts.values import Channel
 from notifier.adapters.dapr_records import DaprTaskRecords
 from notifier.adapters.languages import Languages
 from notifier.adapters.task_api import InvokedTaskApi
+from notifier.application.announce import notification_of
 from notifier.application.errors import NotReady
 from notifier.application.requeue import RequeueCancelled
 from notifier.application.restore import RestoreAnnounced
-from notifier.domain.announced import Announced, Told
+from notifier.domain.announced import Announced, Place, Told
 from notifier.domain.contact import Webhook
 from notifier.domain.notifications import CHANNELS
 from service_kit.marker import MarkerStore
@@ -45,7 +46,8 @@ class _Lost:
     """`LostDeliveries` that remembers what was put back, and which of it waits for its task."""
 
     def __init__(self) -> None:
-        self.shelved: dict[UUID, set[Channel]] = {}
+        self.settled: dict[UUID, set[Channel]] = {}
+        self.shelved: dict[UUID, set[Place]] = {}
         self.nowhere: dict[UUID, set[Channel]] = {}
         self.whole = False
 
@@ -53,8 +55,13 @@ class _Lost:
         return set() if self.whole else {one.notification.notification_id for one in page}
 
     async def put_back(
-        self, announced: Announced, shelved: Collection[Channel], nowhere: Collection[Channel]
+        self,
+        announced: Announced,
+        settled: Collection[Channel],
+        shelved: Collection[Place],
+        nowhere: Collection[Channel],
     ) -> None:
+        self.settled[announced.notification.task_id] = set(settled)
         self.shelved[announced.notification.task_id] = set(shelved)
         self.nowhere[announced.notification.task_id] = set(nowhere)
 
@@ -164,7 +171,7 @@ async def test_a_cancellation_waits_for_its_task_as_task_api_has_it(rig: Rig) ->
     cancelled = Told(Channel.EMAIL, DeliveryOutcome.CANCELLED, 1, "task completed", START)
     rig.know(closed)
     await rig.restore().take_up([_told(closed, cancelled), _told(unknown, cancelled)])
-    assert rig.lost.shelved == {closed.task_id: {Channel.EMAIL}, unknown.task_id: set()}
+    assert rig.lost.shelved == {closed.task_id: {(Channel.EMAIL, None)}, unknown.task_id: set()}
 
 
 @pytest.mark.parametrize(
@@ -177,7 +184,7 @@ async def test_of_a_task_that_is_open_only_what_a_change_ended_waits(
     cancelled = Told(Channel.EMAIL, DeliveryOutcome.CANCELLED, 1, reason, START)
     rig.know(task)
     await rig.restore().take_up([_told(task, cancelled)])
-    assert rig.lost.shelved == {task.task_id: {Channel.EMAIL} if waits else set()}
+    assert rig.lost.shelved == {task.task_id: {(Channel.EMAIL, None)} if waits else set()}
 
 
 async def test_without_a_marker_nothing_is_known_of_records(rig: Rig) -> None:
@@ -203,6 +210,77 @@ async def test_a_channel_that_leads_nowhere_is_not_queued_for_everything_that_ev
     wanted = set() if wish == "nothing" else {Channel.WEBHOOK}
     assert queued == wanted | {Channel.EMAIL}, "of the mail nobody knows whether it went out"
     assert rig.lost.nowhere[task.task_id] == {Channel.WEBHOOK, Channel.CHAT, Channel.PUSH} - wanted
+
+
+_HERE, _THERE = (Webhook(uuid4(), "https://example.org/hook", "whsec_c2VjcmV0") for _ in range(2))
+
+
+def _told_at(place: Webhook | None, outcome: DeliveryOutcome = DeliveryOutcome.DELIVERED) -> Told:
+    reason = "task completed" if outcome is DeliveryOutcome.CANCELLED else None
+    return Told(Channel.WEBHOOK, outcome, 1, reason, START, None if place is None else place.id)
+
+
+@pytest.mark.parametrize(
+    ("told", "again"),
+    [
+        ([_told_at(_HERE)], True),
+        ([_told_at(_HERE, DeliveryOutcome.FAILED)], True),
+        ([_told_at(_HERE, DeliveryOutcome.CANCELLED)], True),
+        ([_told_at(_HERE), _told_at(_THERE)], False),
+        ([_told_at(_THERE), _told_at(_HERE, DeliveryOutcome.CANCELLED)], False),
+        ([_told_at(None)], False),
+        ([_told_at(None), _told_at(_HERE)], False),
+    ],
+)
+async def test_a_channel_is_queued_again_while_one_of_its_destinations_has_no_outcome(
+    rig: Rig, told: list[Told], again: bool
+) -> None:
+    """An outcome that names none is of a release that did not say it: it stands for all of them."""
+    rig.world.reach(contact(webhooks=(_HERE, _THERE)))
+    task = snapshot()
+    rig.know(task)
+    one = Announced(notification(task), told, None)
+    for _ in range(2):
+        await rig.restore().take_up([one])
+        assert rig.lost.settled[task.task_id] == (set() if again else {Channel.WEBHOOK})
+        assert await rig.world.deliveries.depth(Channel.WEBHOOK) == again
+
+
+@pytest.mark.parametrize("release", ["this", "the one before"])
+async def test_task_api_says_which_destination_ended_since_this_release(rig: Rig, release: str) -> None:
+    one = notification_of(uuid4(), uuid4(), USER, START)
+    outcome = {"notification_id": one.notification_id, "channel": "webhook", "outcome": "delivered"}
+    outcome |= {"attempt": 1, "reason": None, "at": START, "read_at": None}
+    outcome |= {"destination_id": _HERE.id} if release == "this" else {}
+    about = {"reminder_id": one.reminder_id, "task_id": one.task_id, "user_id": one.user_id}
+    item = about | {"fire_at": one.fire_at, "outcomes": [outcome]}
+    answer = {"items": [item], "next_cursor": None}
+    rig.world.sidecar.on_invoke(TASK_API, "/internal/v1/snapshot", json=answer)
+    page = await InvokedTaskApi(rig.world.sidecar, remember=30).announced(None, START)
+    assert page.items == [
+        Announced(one, [_told_at(_HERE if release == "this" else None)], None),
+    ]
+
+
+@pytest.mark.parametrize("why", ["the other was taken away", "its time is over", "nobody knows the task"])
+async def test_a_channel_with_an_outcome_is_not_queued_again_when(rig: Rig, why: str) -> None:
+    rig.world.reach(contact(webhooks=(_HERE,) if why == "the other was taken away" else (_HERE, _THERE)))
+    task = snapshot()
+    rig.know(*() if why == "nobody knows the task" else (task,))
+    if why == "its time is over":
+        await rig.world.advance(timedelta(days=1))
+    await rig.restore().take_up([_told(task, _told_at(_HERE))])
+    assert rig.lost.settled == {task.task_id: {Channel.WEBHOOK}}
+    assert await rig.world.deliveries.depth(Channel.WEBHOOK) == 0
+
+
+async def test_each_destination_waits_for_its_task_by_itself(rig: Rig) -> None:
+    rig.world.reach(contact(webhooks=(_HERE, _THERE)))
+    task = completed(snapshot())
+    rig.know(task)
+    told = [_told_at(_HERE), _told_at(_THERE, DeliveryOutcome.CANCELLED)]
+    await rig.restore().take_up([Announced(notification(task), told, None)])
+    assert rig.lost.shelved == {task.task_id: {(Channel.WEBHOOK, _THERE.id)}}
 
 
 async def test_what_is_whole_is_left_alone_but_for_its_task(rig: Rig) -> None:

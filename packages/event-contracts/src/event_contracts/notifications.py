@@ -24,6 +24,8 @@ class NotificationDelivered(Payload):
     """One channel's outcome. `latency_ms` counts from the reminder's fire time; `reason` says why it was not sent.
 
     `destination` tells several webhooks, chats or browsers apart: a host or a kind of chat, never what lets anybody in.
+    `destination_id` is its id in the person's preferences: for inbox and mail there is none, nor where the person has
+    no such place, and older releases do not say it.
     """
 
     notification_id: UUID
@@ -32,6 +34,7 @@ class NotificationDelivered(Payload):
     reminder_id: UUID | None = None
     channel: Channel
     destination: str | None = Field(default=None, max_length=253)
+    destination_id: UUID | None = None
     attempt: int = Field(ge=1)
     outcome: DeliveryOutcome
     reason: str | None = Field(default=None, max_length=300)

@@ -35,6 +35,7 @@ class DaprEvents:
             reminder_id=notification.reminder_id,
             channel=delivery.channel,
             destination=place,
+            destination_id=delivery.destination,
             attempt=verdict.attempt,
             outcome=verdict.outcome,
             reason=verdict.reason,

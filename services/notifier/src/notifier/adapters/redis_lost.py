@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import cast
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from notifier.adapters.redis_entries import (
     write_attempt,
 )
 from notifier.adapters.redis_keys import erased_key
-from notifier.domain.announced import Announced
+from notifier.domain.announced import Announced, Place
 from notifier.domain.notifications import Attempt
 from service_kit.clock import Clock
 from service_kit.due_index import to_score
@@ -70,9 +70,9 @@ class RedisLostDeliveries:
             for one in page:
                 user, identity = one.notification.user_id, one.notification.notification_id
                 queued, over = _queued(one), one.over
-                batch.exists(*(dedupe_key(member_of(identity, channel)) for channel in queued))
+                batch.exists(*(dedupe_key(member_of(identity, *place)) for place in queued))
                 # Its verdict may be what was lost: then it is still queued where it is over.
-                batch.exists(*(entry_key(member_of(identity, channel)) for channel in over or queued))
+                batch.exists(*(entry_key(member_of(identity, *place)) for place in over or queued))
                 batch.exists(attempts_key(user, identity))
             found = cast("list[int]", await batch.execute())
         return {
@@ -82,33 +82,40 @@ class RedisLostDeliveries:
         }
 
     async def put_back(
-        self, announced: Announced, shelved: Collection[Channel], nowhere: Collection[Channel]
+        self,
+        announced: Announced,
+        settled: Collection[Channel],
+        shelved: Collection[Place],
+        nowhere: Collection[Channel],
     ) -> None:
         notification, told = announced.notification, announced.told
         user, identity = notification.user_id, notification.notification_id
-        over = announced.over.union(nowhere)
-        channels = sorted(announced.settled.union(nowhere))
+        over = announced.over.union(_whole(nowhere))
+        places = announced.settled.union(_whole(settled), _whole(nowhere))
         members: list[str] = []
-        for channel in channels:
-            member = member_of(identity, channel)
+        for place in places:
+            member = member_of(identity, *place)
             members += [
                 member,
                 dedupe_key(member),
                 entry_key(member),
-                self._deliveries.index(channel).key_of(member),
-                shelf_place(notification, member) if channel in shelved else "",
-                "1" if channel in over else "0",
+                self._deliveries.index(*place).key_of(member),
+                shelf_place(notification, member) if place in shelved else "",
+                "1" if place in over else "0",
             ]
         attempts = [
-            write_attempt(Attempt(one.channel, None, one.attempt, one.at, one.outcome, one.reason))
-            for one in told
+            write_attempt(Attempt(*one.place, one.attempt, one.at, one.outcome, one.reason)) for one in told
         ]
         now = to_score(await self._clock.now())
         await self._put_back(
             keys=[erased_key(user), attempts_key(user, identity), person_key(user), shelf_key(user)],
-            args=[len(channels), _TTL_S, now, *members, *attempts],
+            args=[len(places), _TTL_S, now, *members, *attempts],
         )
 
 
-def _queued(announced: Announced) -> set[Channel]:
-    return announced.settled.union(announced.begun)
+def _queued(announced: Announced) -> set[Place]:
+    return announced.settled.union(_whole(announced.ended_on), _whole(announced.begun))
+
+
+def _whole(channels: Iterable[Channel]) -> set[Place]:
+    return {(channel, None) for channel in channels}

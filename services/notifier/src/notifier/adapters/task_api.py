@@ -50,6 +50,8 @@ class _Outcome:
     reason: str | None
     at: datetime
     read_at: datetime | None
+    destination_id: UUID | None = None
+    """Of a release before this one there is none: an outcome then is that of the whole channel."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,9 @@ def _announced(item: _Announcement) -> Announced:
             item.reminder_id, item.task_id, item.user_id, item.fire_at, item.fired_at
         )
     mine = [one for one in item.outcomes if one.notification_id == notification.notification_id]
-    told = [Told(one.channel, one.outcome, one.attempt, one.reason, one.at) for one in mine]
+    told = [
+        Told(one.channel, one.outcome, one.attempt, one.reason, one.at, one.destination_id) for one in mine
+    ]
     return Announced(notification, told, next((one.read_at for one in mine if one.read_at), None))
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from event_contracts.notifications import DeliveryOutcome
 from event_contracts.tasks import TaskSnapshot
 from event_contracts.values import Channel
-from notifier.domain.announced import Announced, AnnouncedPage
+from notifier.domain.announced import Announced, AnnouncedPage, Place
 from notifier.domain.contact import Chat, Contact, PushSubscription, Webhook
 from notifier.domain.inbox import Page
 from notifier.domain.lanes import Lane
@@ -165,11 +165,17 @@ class LostDeliveries(Protocol):
         ...
 
     async def put_back(
-        self, announced: Announced, shelved: Collection[Channel], nowhere: Collection[Channel]
+        self,
+        announced: Announced,
+        settled: Collection[Channel],
+        shelved: Collection[Place],
+        nowhere: Collection[Channel],
     ) -> None:
-        """Know again that it was queued on these channels, how it ended there, and that it waits for its task; and
-        that there was nobody to tell on those that lead `nowhere`.
+        """Know again that it was queued at each place where it ended, and how; that it waits for its task at those in
+        `shelved`; that nothing is left to queue on the channels that are `settled`, and that there was nobody to tell
+        on those that lead `nowhere`.
 
+        A channel that is in neither can be queued again: it is then spread over the places where it did not end.
         What is queued and has got through, or was given up, is taken out. Repeating it changes nothing.
         """
         ...

@@ -23,7 +23,8 @@ from notifier.application.ports import (
 )
 from notifier.application.requeue import RequeueCancelled
 from notifier.application.senders import is_open_by
-from notifier.domain.announced import Announced
+from notifier.domain.announced import Announced, Place
+from notifier.domain.contact import Contact
 from notifier.domain.notifications import OUTSIDE, Notification
 from notifier.domain.relevance import ends_with_a_change, may_matter_again
 from notifier.domain.wording import message_of
@@ -36,6 +37,9 @@ class RestoreAnnounced:
     - Without one it is queued, if it fired within `horizon`: for so long it would have been tried. The word on an
       occurrence is queued for the inbox alone, as at first: other channels wait for it to be wanted there. A channel
       on which the person has no destination, and for which the reminder does not ask, never has an outcome.
+    - Of a channel with several destinations each has its own. While one that the person has now is without, and there
+      is time, the channel is queued again, to be spread as at first: where the outcome is known it is known, too, that
+      it was queued, so it goes to the others alone.
     - What reached the inbox is put there again, read or unread as it was, with the task's text of now.
     - What was cancelled waits for its task again, if that is closed or its reminder means another moment: asked before
       it is sent, the reason is found anew. If the task was changed back since, it is queued: whoever saw that change
@@ -110,33 +114,25 @@ class RestoreAnnounced:
         await few_at_once(requeue, [task for task in tasks if task.task_id in wanted])
 
     async def _put_back(self, announced: Announced, task: TaskSnapshot | None) -> None:
-        notification, settled = announced.notification, announced.settled
-        shelved, nowhere = set[Channel](), set[Channel]()
+        notification, settled = announced.notification, announced.ended_on
+        in_time = notification.fire_at > await self._clock.now() - self._horizon
+        shelved, nowhere = set[Place](), set[Channel]()
         if task is not None:
             shelved = _waiting(announced, task)
-            nowhere = await self._leading_nowhere(notification, task) - settled
+            contact = await self._task_api.contact(task.user_id)
+            if contact is not None:
+                nowhere = _leading_nowhere(notification, task, contact) - settled
+                if in_time:
+                    settled = _settled(announced, contact)
         if announced.told:
-            await self._lost.put_back(announced, shelved, nowhere)
-        now = await self._clock.now()
-        if notification.fire_at > now - self._horizon:
+            await self._lost.put_back(announced, settled, shelved, nowhere)
+        if in_time:
             for channel in announced.begun:
                 if channel not in settled | nowhere and await self._deliveries.enqueue(notification, channel):
                     metrics.restored.labels("queued").inc()
         for one in announced.told:
             if (one.channel, one.outcome) == (Channel.INBOX, DeliveryOutcome.DELIVERED) and task is not None:
                 await self._entry(announced, task, one.at)
-
-    async def _leading_nowhere(self, notification: Notification, task: TaskSnapshot) -> set[Channel]:
-        contact = await self._task_api.contact(task.user_id)
-        if contact is None:
-            return set()
-        asked_for = {
-            channel
-            for reminder in task.reminders
-            if reminder.reminder_id == notification.reminder_id
-            for channel in reminder.channels
-        }
-        return {channel for channel in OUTSIDE if not contact.destinations(channel)} - asked_for
 
     async def _entry(self, announced: Announced, task: TaskSnapshot, at: datetime) -> None:
         contact = await self._task_api.contact(task.user_id)
@@ -146,8 +142,27 @@ class RestoreAnnounced:
             metrics.restored.labels("entry").inc()
 
 
-def _waiting(announced: Announced, task: TaskSnapshot) -> set[Channel]:
-    """Channels on which nothing but cancellations was told, for what may change or has changed since."""
+def _leading_nowhere(notification: Notification, task: TaskSnapshot, contact: Contact) -> set[Channel]:
+    asked_for = {
+        channel
+        for reminder in task.reminders
+        if reminder.reminder_id == notification.reminder_id
+        for channel in reminder.channels
+    }
+    return {channel for channel in OUTSIDE if not contact.destinations(channel)} - asked_for
+
+
+def _settled(announced: Announced, contact: Contact) -> set[Channel]:
+    """Channels on which it came to an end wherever they lead this person now."""
+    return {
+        channel
+        for channel in announced.ended_on
+        if announced.is_settled_on(channel, [one.id for one in contact.destinations(channel)])
+    }
+
+
+def _waiting(announced: Announced, task: TaskSnapshot) -> set[Place]:
+    """Places where nothing but cancellations was told, for what may change or has changed since."""
     again = may_matter_again(announced.notification, task)
-    waiting = {one.channel for one in announced.told if again or ends_with_a_change(one.reason)}
+    waiting = {one.place for one in announced.told if again or ends_with_a_change(one.reason)}
     return waiting - announced.over

@@ -17,7 +17,10 @@ PAGE_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one notification of a reminder fared on one channel, and by which try; `read_at` is when it was read."""
+    """How one notification of a reminder fared on one channel, and by which try; `read_at` is when it was read.
+
+    `destination_id` is that of the webhook, chat or browser: none for inbox and mail, nor where it was not told.
+    """
 
     notification_id: UUID
     channel: Channel
@@ -26,6 +29,7 @@ class Outcome:
     reason: str | None
     at: datetime
     read_at: datetime | None
+    destination_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,8 @@ async def notification_delivered(ledger: Ledger, event_id: UUID, data: Notificat
         detail["reminder_id"] = str(data.reminder_id)
     if data.destination is not None:
         detail["destination"] = data.destination
+    if data.destination_id is not None:
+        detail["destination_id"] = str(data.destination_id)
     if data.reason is not None:
         detail["reason"] = data.reason
     return await ledger.record(_entry(event_id, data, data.at, _KIND_OF[data.outcome], detail))

@@ -127,7 +127,7 @@ class SeriesPage(BaseModel):
 
 
 class OutcomeAnswer(Answer):
-    """How one notification of a reminder fared on one channel."""
+    """How one notification of a reminder fared on one channel, or at one of the places that it leads to."""
 
     notification_id: UUID
     channel: Channel
@@ -136,6 +136,7 @@ class OutcomeAnswer(Answer):
     reason: str | None
     at: UtcInstant
     read_at: UtcInstant | None
+    destination_id: UUID | None
 
 
 class AnnouncementAnswer(Answer):

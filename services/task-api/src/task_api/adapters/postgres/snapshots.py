@@ -67,7 +67,7 @@ _OUTCOMES = literal_column(
         SELECT json_agg(json_build_object(
             'notification_id', told.detail ->> 'notification_id', 'channel', told.detail ->> 'channel',
             'kind', told.kind, 'attempt', told.detail -> 'attempt', 'reason', told.detail ->> 'reason',
-            'at', told.at, 'read_at', seen.read_at
+            'at', told.at, 'read_at', seen.read_at, 'destination_id', told.detail ->> 'destination_id'
         ) ORDER BY told.at, told.id)
         FROM task_activity AS told
         LEFT JOIN notification_reads AS seen
@@ -224,7 +224,7 @@ def _announced(row: Row) -> Announced:
 
 
 def _outcome(item: Row) -> Outcome:
-    read_at = item["read_at"]
+    read_at, destination = item["read_at"], item["destination_id"]
     return Outcome(
         UUID(item["notification_id"]),
         Channel(item["channel"]),
@@ -233,4 +233,5 @@ def _outcome(item: Row) -> Outcome:
         item["reason"],
         datetime.fromisoformat(item["at"]),
         None if read_at is None else datetime.fromisoformat(read_at),
+        None if destination is None else UUID(destination),
     )
