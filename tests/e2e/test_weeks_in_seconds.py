@@ -65,10 +65,13 @@ class Story:
         return sorted(found["items"], key=lambda one: str(one["occurrence_key"]))
 
     async def until_told(self, task: Json, kinds: list[str]) -> list[Json]:
-        """The ledger of a task once it has as many lines as these kinds."""
-        lines = await eventually(
-            lambda: self.person.activity(task["id"]), lambda seen: len(seen) >= len(kinds), what=f"{kinds}"
-        )
+        """The ledger of a task, without tries that were repeated, once it has as many lines as these kinds."""
+
+        async def told() -> list[Json]:
+            lines = await self.person.activity(task["id"])
+            return [line for line in lines if line["kind"] != "notification_to_be_repeated"]
+
+        lines = await eventually(told, lambda seen: len(seen) >= len(kinds), what=f"{kinds}")
         assert [line["kind"] for line in lines] == kinds
         assert [line["at"] for line in lines] == sorted(line["at"] for line in lines)
         assert all(line["sentence"] for line in lines)

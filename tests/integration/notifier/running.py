@@ -109,6 +109,7 @@ class StatefulSidecar(RecordingSidecar):
             | {"read_at": read.get(data["notification_id"])}
             for data in told.values()
             if (data["task_id"], data["reminder_id"]) == (item["task_id"], item["reminder_id"])
+            and data["outcome"] != "to_be_repeated"
         ]
 
     async def request(self, operation: str, method: str, path: str, **given: Any) -> Answer:
@@ -211,9 +212,13 @@ class Town:
         return self.commit(task)
 
     def outcomes(self, channel: str) -> list[str]:
-        """The outcomes told of a channel, each event id once."""
+        """The final outcomes told of a channel, each event id once."""
+        return [data["outcome"] for data in self.told(channel) if data["outcome"] != "to_be_repeated"]
+
+    def told(self, channel: str) -> list[dict[str, Any]]:
+        """All that was told of a channel, tries that come again too, each event id once."""
         told = {one["id"]: one["data"] for one in self.sidecar.events("notification-delivered")}
-        return [data["outcome"] for data in told.values() if data["channel"] == channel]
+        return [data for data in told.values() if data["channel"] == channel]
 
 
 class Running:

@@ -88,7 +88,7 @@ async def service(town: Town, collector: SpanCollector) -> AsyncIterator[Running
 async def told(
     town: Town, channel: str, number: int, meanwhile: Callable[[], Awaitable[None]] | None = None
 ) -> list[dict[str, Any]]:
-    """The notification-delivered events of a channel, once there are so many."""
+    """The notification-delivered events that tell of an end on a channel, once there are so many."""
 
     async def there() -> list[dict[str, Any]]:
         if meanwhile is not None:
@@ -96,7 +96,7 @@ async def told(
         events = {
             one["id"]: one
             for one in town.sidecar.events("notification-delivered")
-            if one["data"]["channel"] == channel
+            if one["data"]["channel"] == channel and one["data"]["outcome"] != "to_be_repeated"
         }
         return list(events.values()) if len(events) >= number else []
 
@@ -154,7 +154,15 @@ async def test_a_try_that_failed_and_the_next_are_of_one_trace(
     *failed, sent = recorded.all("send email", story)
     assert failed
     assert [one.has_failed for one in (*failed, sent)] == [True] * len(failed) + [False]
-    assert_carried_on(mail, story, recorded.all("deliver email", story)[-1])
+    *tries, last = recorded.all("deliver email", story)
+    assert_carried_on(mail, story, last)
+    by_mail = [
+        one for one in town.sidecar.events("notification-delivered") if one["data"]["channel"] == "email"
+    ]
+    repeated = [one for one in by_mail if one["data"]["outcome"] == "to_be_repeated"]
+    assert [one["data"]["attempt"] for one in repeated] == list(range(1, len(failed) + 1))
+    for one, by in zip(repeated, tries, strict=True):
+        assert_carried_on(one, story, by)
 
 
 async def test_a_lane_goes_on_from_what_was_spread(

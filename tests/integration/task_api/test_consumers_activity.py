@@ -96,7 +96,7 @@ async def test_a_reminder_that_fired_after_an_outage_says_so_in_hours(
     assert line["detail"]["sentence"].endswith(" fired, 2 h 5 min late.")
 
 
-@pytest.mark.parametrize("outcome", ["delivered", "failed", "cancelled"])
+@pytest.mark.parametrize("outcome", ["delivered", "failed", "cancelled", "to_be_repeated"])
 async def test_each_outcome_of_a_notification_is_noted(
     ada: Person, rows: Rows, http: httpx.AsyncClient, outcome: str
 ) -> None:
@@ -211,6 +211,7 @@ async def test_all_of_it_twice_and_backwards_changes_nothing(
         scheduled(task, LATER, version=2, user_id=user),
         due(task, FIRST, timedelta(milliseconds=5), user),
         due(task, LATER, timedelta(milliseconds=7), user),
+        delivered(task, "to_be_repeated", user),
         delivered(task, "failed", user),
         delivered(task, "delivered", user),
         read(user, uuid4(), uuid4()),
@@ -248,6 +249,7 @@ async def test_several_destinations_of_a_channel_are_told_apart(
         ("hooks.example.org", "delivered", {}),
         ("other.example.org", "failed", {"reason": "no answer in time"}),
         (None, "cancelled", {"reason": "no webhook is set up"}),
+        ("other.example.org", "to_be_repeated", {"reason": "the webhook answered 500", "attempt": 2}),
     ):
         event = delivered(task, outcome, str(ada.id), channel="webhook", destination=place, **more)
         await event.to(http)
@@ -257,6 +259,7 @@ async def test_several_destinations_of_a_channel_are_told_apart(
         "Sent by webhook (hooks.example.org).",
         "Could not be sent by webhook (other.example.org): no answer in time.",
         "Not sent by webhook: no webhook is set up.",
+        "Attempt 2 to send by webhook (other.example.org) failed: the webhook answered 500. Another one follows.",
     }
 
 

@@ -5,8 +5,10 @@ A module that has a fixture `world` and imports these classes' subclasses runs t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from itertools import count
 
 import pytest
@@ -27,6 +29,7 @@ from tests.unit.notifier.world import LEASE, CrashError, Gate, World
 from event_contracts.tasks import TaskSnapshot
 from event_contracts.values import Channel, LatePolicy
 from notifier.application.errors import ChannelRefused, ChannelUnavailable
+from service_kit.due_index import to_score
 from service_kit.sidecar import SidecarUnavailable
 
 
@@ -119,6 +122,43 @@ class DeliveryBehaviour:
         (told,) = world.told(Channel.EMAIL)
         assert (told["outcome"], told["attempt"]) == ("delivered", 4)
         assert len(world.mailer.sent) == 1
+        tries = world.tries(Channel.EMAIL)
+        assert [(one["attempt"], one["reason"]) for one in tries] == [
+            (number, "mail server: connection") for number in (1, 2, 3)
+        ]
+        (entry,) = await world.entries(USER)
+        kept = await world.deliveries.attempts(USER, entry.notification_id)
+        # To the millisecond, as Redis keeps it.
+        assert [to_score(datetime.fromisoformat(one["at"])) for one in tries] == [
+            to_score(one.at) for one in kept if one.outcome is None
+        ]
+
+    @pytest.mark.parametrize("trouble", ["the bus refuses", "the bus hangs", "the process dies"])
+    async def test_a_try_that_cannot_be_told_of_comes_again_at_its_time(
+        self, world: World, trouble: str
+    ) -> None:
+        task = world.commit(snapshot())
+        world.mailer.failures.append(ChannelUnavailable("mail server: connection"))
+        await world.replica().hear_due(task)
+
+        async def in_the_way(step: str) -> None:
+            if step == "before events.to_be_repeated":
+                if trouble == "the process dies":
+                    raise CrashError
+                if trouble == "the bus hangs":
+                    await asyncio.Event().wait()
+                world.sidecar.fail_next(SidecarUnavailable("by the test"))
+
+        world.aside = 0.05
+        with suppress(CrashError):
+            async with asyncio.timeout(5):
+                await world.replica(in_the_way).work(Channel.EMAIL)
+        assert world.tries(Channel.EMAIL) == []
+        await world.advance(timedelta(seconds=1))
+        assert await world.replica().work(Channel.EMAIL) == 1
+        (told,) = world.told(Channel.EMAIL)
+        assert (told["outcome"], told["attempt"]) == ("delivered", 2)
+        assert len(world.mailer.sent) == 1
 
     async def test_a_refusal_is_final(self, world: World) -> None:
         world.mailer.failures.append(ChannelRefused("mail server answered 550"))
@@ -142,6 +182,7 @@ class DeliveryBehaviour:
         (told,) = world.told(Channel.EMAIL)
         assert (told["outcome"], told["reason"]) == ("failed", "given up: mail server: timeout")
         assert 40 <= tries == told["attempt"]
+        assert [one["attempt"] for one in world.tries(Channel.EMAIL)] == list(range(1, tries))
 
     @pytest.mark.parametrize("end", [completed, deleted])
     async def test_a_closed_task_is_not_announced(

@@ -168,6 +168,8 @@ class DigestBehaviour:
             kept = await world.deliveries.attempts(USER, entry.notification_id)
             numbers = [one.number for one in kept if one.channel is Channel.EMAIL]
             assert numbers == ([1] if entry.title == "c" else [1, 2])
+            mine = [one for one in world.tries(Channel.EMAIL) if one["task_id"] == str(entry.task_id)]
+            assert [one["attempt"] for one in mine] == ([] if entry.title == "c" else [1])
 
     async def test_a_refusal_is_that_of_each(self, world: World) -> None:
         await asleep(world)

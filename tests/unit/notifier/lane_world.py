@@ -160,7 +160,7 @@ class Process:
             task_api=task_api,
             events=gated(DaprEvents(world.sidecar), "events"),
             clock=world.clock,
-            pace=Pace(RETRIES, _NEVER, lambda: 0.0),
+            pace=Pace(RETRIES, _NEVER, lambda: 0.0, _NEVER),
             requeue=RequeueCancelled(deliveries, gated(world.lanes, "lanes"), lambda: None),
             languages=Languages(),
         )

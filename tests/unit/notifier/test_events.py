@@ -16,7 +16,7 @@ from event_contracts.recurrence import GenerationReason, RecurringTaskGenerated
 from event_contracts.topics import NOTIFIER, TOPICS, consumed_by
 from event_contracts.values import Channel
 from notifier.adapters.dapr_events import DaprEvents
-from notifier.domain.notifications import CHANNELS, Delivery, Verdict
+from notifier.domain.notifications import CHANNELS, Attempt, Delivery, Verdict
 from service_kit.pubsub import Outcome
 from service_kit.testing.fakes import RecordingSidecar
 
@@ -103,6 +103,23 @@ async def test_an_outcome_names_its_destination() -> None:
         (None, None),
         ("home.example.org", str(there.destination)),
     ]
+
+
+async def test_a_try_that_comes_again_is_known_by_its_number_and_its_time() -> None:
+    """What is queued again counts its tries anew."""
+    sidecar = RecordingSidecar()
+    there = replace(_delivery()[0], channel=Channel.WEBHOOK, destination=uuid4())
+    failed = Attempt(there.channel, there.destination, 2, START, None, "the webhook answered 500")
+    tries = (failed, failed, replace(failed, number=3), replace(failed, at=START + timedelta(hours=1)))
+    for one in tries:
+        await DaprEvents(sidecar).to_be_repeated(there, one, "home.example.org")
+    first, copy, *others = [one.json["id"] for one in sidecar.published]
+    assert first == copy
+    assert len({first, *others}) == 3
+    event = TOPICS["notification-delivered"].event_model.model_validate_json(sidecar.published[0].event)
+    assert (event.time, event.data.outcome, event.data.attempt) == (START, "to_be_repeated", 2)
+    assert (event.data.destination_id, event.data.destination) == (there.destination, "home.example.org")
+    assert event.data.reason == failed.reason
 
 
 async def test_a_clock_behind_gives_no_negative_latency() -> None:

@@ -47,7 +47,7 @@ class Story:
         self.deaths = 0
         self.all = [self._news() for _ in range(self.chance.randrange(3, 12))]
         self.to_hear = list(self.all)
-        self.rest = 500
+        self.rest = 600
         """Draws after the last news, so that closures and probes are among what dies."""
 
     def _news(self) -> Notification:

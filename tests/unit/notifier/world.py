@@ -155,7 +155,7 @@ class Replica:
             Channel.INBOX: InboxSender(inbox, records, world.clock),
         }
         requeue = RequeueCancelled(deliveries, gated(world.lanes, "lanes"), lambda: None)
-        pace = Pace(world.retries, 25.0, lambda: 0.0)
+        pace = Pace(world.retries, 25.0, lambda: 0.0, world.aside)
         self.deliveries = deliveries
         direct = {
             channel: DeliverNotification(
@@ -222,6 +222,7 @@ class World:
     lanes: RecordingLanes = field(default_factory=RecordingLanes)
     live: RecordingLive = field(default_factory=RecordingLive)
     retries: RetryPolicy = field(default_factory=RetryPolicy)
+    aside: float = 3_600.0
     generation: str = ""
 
     async def begin(self, epoch: int = 1) -> None:
@@ -248,7 +249,14 @@ class World:
         return task
 
     def told(self, channel: Channel) -> list[dict[str, Any]]:
-        """The data of the notification-delivered events of one channel, each event id once."""
+        """The data of the notification-delivered events that tell of an end on one channel, each event id once."""
+        return [data for data in self._events(channel) if data["outcome"] != "to_be_repeated"]
+
+    def tries(self, channel: Channel) -> list[dict[str, Any]]:
+        """The same of those that tell of a try that comes again."""
+        return [data for data in self._events(channel) if data["outcome"] == "to_be_repeated"]
+
+    def _events(self, channel: Channel) -> list[dict[str, Any]]:
         events = {one["id"]: one["data"] for one in self.sidecar.events("notification-delivered")}
         return [data for data in events.values() if data["channel"] == channel]
 

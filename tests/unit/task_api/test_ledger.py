@@ -12,6 +12,10 @@ from task_api.application.ledger import lasting, sentence
 def test_sentences() -> None:
     assert sentence("updated", {"changed": ["due_at", "title"]}) == "The task was changed: due_at, title."
     assert sentence("notification_cancelled", {"channel": "email"}) == "Not sent by email: (unknown)."
+    failed = {"channel": "email", "attempt": 3, "reason": "no answer in time"}
+    assert sentence("notification_to_be_repeated", failed) == (
+        "Attempt 3 to send by email failed: no answer in time. Another one follows."
+    )
     assert sentence("moved_to_mars", {}) == "Moved to mars."
 
 

@@ -13,11 +13,15 @@ from event_contracts.values import Channel, Payload, UtcInstant
 
 
 class DeliveryOutcome(StrEnum):
-    """The end of one attempt: `failed` means given up, `cancelled` that it no longer mattered."""
+    """The end of one attempt: `failed` means given up, `cancelled` that it no longer mattered.
+
+    `to_be_repeated` is the end of the attempt alone: it failed, and another one follows.
+    """
 
     DELIVERED = "delivered"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    TO_BE_REPEATED = "to_be_repeated"
 
 
 class NotificationDelivered(Payload):

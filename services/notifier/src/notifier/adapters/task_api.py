@@ -88,7 +88,10 @@ _NO_SUCH_ROUTE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 
 
 def _announced(item: _Announcement) -> Announced:
-    """Of all outcomes, those of the notification for this moment of the reminder, or this slot of the occurrence."""
+    """Of all outcomes, those of the notification for this moment of the reminder, or this slot of the occurrence.
+
+    A try that comes again ended nothing.
+    """
     if item.reminder_id is None:
         identity = occurrence_id(item.task_id, item.occurrence_key)
         notification = Notification(identity, item.task_id, None, item.user_id, item.fire_at)
@@ -96,7 +99,12 @@ def _announced(item: _Announcement) -> Announced:
         notification = notification_of(
             item.reminder_id, item.task_id, item.user_id, item.fire_at, item.fired_at
         )
-    mine = [one for one in item.outcomes if one.notification_id == notification.notification_id]
+    mine = [
+        one
+        for one in item.outcomes
+        if one.notification_id == notification.notification_id
+        and one.outcome is not DeliveryOutcome.TO_BE_REPEATED
+    ]
     told = [
         Told(one.channel, one.outcome, one.attempt, one.reason, one.at, one.destination_id) for one in mine
     ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -23,10 +22,10 @@ from notifier.application.errors import (
     PublishFailed,
     TaskApiUnavailable,
 )
-from notifier.application.origins import carried_on
+from notifier.application.origins import carried_on, in_its_trace
 from notifier.application.ports import Claimed, Clock, Deliveries, Events, Languages, Sender, TaskApi
 from notifier.application.requeue import RequeueCancelled
-from notifier.domain.contact import name_of
+from notifier.application.tell_of_try import name_in, tell_of_try
 from notifier.domain.notifications import CHANNELS, Attempt, Delivery, Notification, Verdict, latency
 from notifier.domain.relevance import is_unasked, may_matter_again, why_not
 from notifier.domain.retries import RetryPolicy
@@ -39,11 +38,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often and how long. `time_limit` (s) of one try is below the lease; `chance` gives [0, 1)."""
+    """How often and how long. `time_limit` (s) of one try is below the lease; `chance` gives [0, 1).
+
+    `aside` (s) is how long telling of a try that comes again may take: no longer than the shortest wait for it.
+    """
 
     retries: RetryPolicy
     time_limit: float
     chance: Callable[[], float]
+    aside: float = 0.5
 
 
 class Trial(Enum):
@@ -62,6 +65,8 @@ class DeliverNotification:
 
     Dying before 3 repeats 1 and 2: the inbox knows its notifications and takes each once, mail goes out again under
     the same Message-ID. Dying after 3 repeats only 4, with the same event id, and 5.
+
+    A try that failed and comes again is put off, and told of then.
 
     A digest goes the same way as one: under the lease and the identity of the first that was held, with a verdict for
     each reminder in it.
@@ -208,6 +213,7 @@ class DeliverNotification:
                 await self._deliveries.put_off(one, progress, until, failed)
         tried = claimed in batch.wanted
         await self._deliveries.put_off(claimed, progress, until, failed if tried else None)
+        await tell_of_try(self._events, batch, failed, within=self._pace.aside)
         return []
 
     async def postpone(self, claimed: Claimed) -> None:
@@ -237,7 +243,7 @@ class DeliverNotification:
     async def _tell(self, claimed: Claimed, verdicts: Verdicts) -> None:
         for one, verdict in verdicts:
             try:
-                with self._in_its_trace(one, claimed):
+                with in_its_trace(one, claimed):
                     await self._events.delivered(one.delivery, verdict, await self._place(one.delivery))
                     if verdict.until_changed:
                         await self._requeue_if_current(one.delivery.notification)
@@ -247,17 +253,11 @@ class DeliverNotification:
                 await self.postpone(claimed)
                 return
 
-    def _in_its_trace(self, one: Claimed, claimed: Claimed) -> AbstractContextManager[None]:
-        """That of the delivery itself is the one in which it runs; what follows it in a digest has one of its own."""
-        return nullcontext() if one is claimed else carried_on(one, f"deliver {one.delivery.channel}")
-
     async def _place(self, delivery: Delivery) -> str | None:
         """The name of its destination; None where there is none, or not any more."""
         if delivery.destination is None:
             return None
-        contact = await self._task_api.contact(delivery.notification.user_id)
-        found = contact and contact.destination(delivery.channel, delivery.destination)
-        return name_of(found) if found else None
+        return name_in(await self._task_api.contact(delivery.notification.user_id), delivery)
 
     async def _requeue_if_current(self, notification: Notification) -> None:
         task = await self._task_api.task(notification.task_id)

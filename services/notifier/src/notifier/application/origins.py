@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from notifier.application.ports import Claimed
 from service_kit.telemetry import bind_correlation_id, continue_trace, link_to
@@ -25,3 +25,8 @@ def carried_on(claimed: Claimed, name: str) -> Iterator[None]:
         for follower in claimed.followers:
             link_to(follower.delivery.origin.traceparent)
         yield
+
+
+def in_its_trace(one: Claimed, claimed: Claimed) -> AbstractContextManager[None]:
+    """That of the delivery itself is the one in which it runs; what follows it in a digest has one of its own."""
+    return nullcontext() if one is claimed else carried_on(one, f"deliver {one.delivery.channel}")

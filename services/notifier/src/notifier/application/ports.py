@@ -317,6 +317,10 @@ class Events(Protocol):
         """Tell how a channel ended; the same verdict always has the same event id. `place` names its destination."""
         ...
 
+    async def to_be_repeated(self, delivery: Delivery, failed: Attempt, place: str | None = None) -> None:
+        """Tell of a try that failed and comes again; the same try always has the same event id."""
+        ...
+
     async def read(self, user_id: UUID, marks: Mapping[UUID, datetime]) -> None: ...
 
 

@@ -24,6 +24,7 @@ _SENTENCES = {
     "notification_delivered": "Sent by {channel}.",
     "notification_failed": "Could not be sent by {channel}: {reason}.",
     "notification_cancelled": "Not sent by {channel}: {reason}.",
+    "notification_to_be_repeated": "Attempt {attempt} to send by {channel} failed: {reason}. Another one follows.",
     "occurrence_generated": "The next occurrence is due {due}.",
 }
 

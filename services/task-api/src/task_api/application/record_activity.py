@@ -91,6 +91,7 @@ _KIND_OF = {
     DeliveryOutcome.DELIVERED: "notification_delivered",
     DeliveryOutcome.FAILED: "notification_failed",
     DeliveryOutcome.CANCELLED: "notification_cancelled",
+    DeliveryOutcome.TO_BE_REPEATED: "notification_to_be_repeated",
 }
 
 
