@@ -188,22 +188,44 @@ def test_each_adjustment_is_said_in_a_sentence(rule: str, start: str, sentences:
 
 
 NEVER = [
-    ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "2025-01-01T09:00:00"),
-    ("FREQ=YEARLY;BYMONTH=2;BYYEARDAY=300", "2025-01-01T09:00:00"),
-    ("FREQ=DAILY;BYMONTH=4;BYMONTHDAY=31", "2025-01-01T09:00:00"),
-    ("FREQ=HOURLY;INTERVAL=2;BYHOUR=8", "2025-01-01T09:00:00"),
-    ("FREQ=MINUTELY;INTERVAL=60;BYMINUTE=7", "2025-01-01T09:00:00"),
-    ("FREQ=SECONDLY;INTERVAL=60;BYSECOND=7", "2025-01-01T09:00:00"),
-    ("FREQ=MONTHLY;BYDAY=MO;BYMONTHDAY=1;BYSETPOS=2", "2025-01-01T09:00:00"),
+    ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "2025-01-01T09:00:00", True),
+    ("FREQ=YEARLY;BYMONTH=2;BYYEARDAY=300", "2025-01-01T09:00:00", True),
+    ("FREQ=DAILY;BYMONTH=4;BYMONTHDAY=31", "2025-01-01T09:00:00", True),
+    ("FREQ=YEARLY;BYMONTH=12;BYDAY=20MO", "2025-01-01T09:00:00", True),
+    ("FREQ=HOURLY;INTERVAL=2;BYHOUR=8", "2025-01-01T09:00:00", False),
+    ("FREQ=MINUTELY;INTERVAL=60;BYMINUTE=7", "2025-01-01T09:00:00", False),
+    ("FREQ=SECONDLY;INTERVAL=60;BYSECOND=7", "2025-01-01T09:00:00", False),
+    ("FREQ=DAILY;BYHOUR=9;BYSETPOS=2", "2025-01-01T09:00:00", False),
+    ("FREQ=MONTHLY;BYDAY=MO;BYMONTHDAY=1;BYSETPOS=2", "2025-01-01T09:00:00", False),
+    ("FREQ=WEEKLY;BYDAY=MO;BYSETPOS=2", "2025-01-01T09:00:00", False),
 ]
 
 
-@pytest.mark.parametrize(("rule", "start"), NEVER)
-def test_a_rule_that_never_matches_is_given_up(rule: str, start: str) -> None:
+@pytest.mark.parametrize(("rule", "start", "is_known"), NEVER)
+def test_a_rule_that_never_matches_is_known_or_given_up(rule: str, start: str, is_known: bool) -> None:
+    """Where few days are chosen the whole calendar is looked through: then it is over, not given up."""
     budget = Budget()
     series = Series.read(rule, start, BERLIN, RecurrencePolicies.model_validate(SKIP))
     assert occurrences(series, 1, budget=budget) == []
-    assert budget.exhausted
+    assert budget.exhausted is not is_known
+
+
+def test_a_placed_weekday_that_no_month_has_stands_beside_one_that_it_has() -> None:
+    series = Series.read("FREQ=YEARLY;BYMONTH=12;BYDAY=1MO,20MO,-30MO", "2025-01-01", BERLIN)
+    assert [one.key for one in occurrences(series, 2)] == ["2025-12-01", "2026-12-07"]
+
+
+def test_the_seconds_that_the_clocks_leave_out_are_not_looked_through_for_each_other() -> None:
+    every_second = Series.read("FREQ=SECONDLY", "2026-01-01T00:00:00", BERLIN)
+    found = occurrences(every_second, 2, after="2026-03-29T01:59:58")
+    assert [one.key for one in found] == ["2026-03-29T01:59:59", "2026-03-29T03:00:00"]
+    seconds = ",".join(map(str, range(60)))
+    in_the_gap = Series.read(f"FREQ=DAILY;BYHOUR=2;BYSECOND={seconds}", "2026-03-29T00:30:00", BERLIN)
+    assert [f"{one.local:%H:%M:%S}" for one in occurrences(in_the_gap, 3)] == [
+        "03:30:00",
+        "03:30:01",
+        "03:30:02",
+    ]
 
 
 def test_a_rule_that_matches_after_forty_years_is_found() -> None:

@@ -123,7 +123,7 @@ def test_a_series_that_is_over_and_a_rule_beyond_the_budget_give_nothing() -> No
     last = scheduled(over, "2025-03-03T09:00:00", NONE, _at("2026-01-01"))
     assert _keys(last) == ["2025-03-10"]
     budget = Budget()
-    never = _series(("FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "2025-03-03T09:00:00"), month_end="skip")
+    never = _series(("FREQ=WEEKLY;BYDAY=MO;BYSETPOS=2", "2025-03-03T09:00:00"), month_end="skip")
     assert scheduled(never, "2025-03-03T09:00:00", NONE, _at("2026-01-01"), None, budget) is None
     assert budget.exhausted
 

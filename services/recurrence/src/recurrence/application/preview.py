@@ -15,6 +15,7 @@ from recurrence.domain.times_of_day import UNITS_OF_A_DAY
 
 _ANY_START = "2024-01-01T00:00:00"
 _GIVEN_UP = "The rule matches never, or so rarely that the search was given up after {count} dates."
+_NEVER = "The rule gives no date at all from its start on."
 _OFF_THE_GRID = "The start {start} is not on the rule's grid: it is no occurrence."
 _FROM_COMPLETION = "Counted from completion: the dates hold when each is done on its day."
 _NO_PILING = "Counted from completion: each waits until the one before is done, whatever pile_up says."
@@ -56,6 +57,8 @@ def _warnings(series: Series, found: list[Occurrence], after: str | None, budget
         said.append(_OFF_THE_GRID.format(start=start))
     if budget.exhausted:
         said.append(_GIVEN_UP.format(count=len(found)))
+    elif after is None and not found:
+        said.append(_NEVER)
     if series.policies.anchor is Anchor.COMPLETION:
         said.append(_NO_PILING if series.policies.pile_up is PileUp.ALLOW else _FROM_COMPLETION)
     if UNITS_OF_A_DAY.get(series.rule.freq, 0) > 24:

@@ -7,7 +7,7 @@ plain weekday beside a placed one adds to it, and days that the rule leaves open
 from __future__ import annotations
 
 import calendar
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -22,6 +22,12 @@ FIRST_YEAR = 2
 LAST_YEAR = 9998
 """A day around these years still has an instant in every time zone."""
 
+_CYCLE = 400
+"""After this many years each date falls on the same weekday again, in years of the same length."""
+_DAYS_OF_A_YEAR = 366
+_NUMBERS_A_LOOK = 24
+"""So many numbers are compared in the time that it takes to look at a day."""
+_MOST_IN_A_MONTH = 5
 _ONE_YEAR_ONLY = 10_000
 _SHORTEST_MONTH = 28
 _EVERY_MONTH = tuple(range(1, 13))
@@ -73,7 +79,33 @@ class DayParts:
 
     def days_in(self, year: int) -> tuple[date, ...]:
         """The chosen days that count in `year`, in order, whatever FREQ and INTERVAL make of them."""
-        return _days_in(self, year)
+        like = self.kind_of(year)
+        days = _days_in(self, like)
+        if like == year:
+            return days
+        later = date(year, 1, 1).toordinal() - date(like, 1, 1).toordinal()
+        return tuple([date.fromordinal(day.toordinal() + later) for day in days])
+
+    def number_in(self, year: int) -> int:
+        """How many days are chosen of those that count in `year`."""
+        return len(_days_in(self, self.kind_of(year)))
+
+    def kind_of(self, year: int) -> int:
+        """The year that stands for all that have the same days: there are 14 kinds, 28 when weeks are named, whose days
+        may lie in the years beside theirs."""
+        return (_LIKE_WITH_NEIGHBOURS if self.weeks else _LIKE)[year % _CYCLE]
+
+    @property
+    def units_of_a_kind(self) -> int:
+        """What it costs to choose the days of a year of a kind not met before, in units of a budget.
+
+        Each day is held against the parts, numbers of days one by one; a placed weekday is looked for in each month.
+        """
+        looks = 1 + bool(self.weeks) + bool(self.month_days)
+        numbers = len(self.month_days) + len(self.year_days)
+        placed = sum(ordinal is not None for _, ordinal in self.weekdays)
+        days = _DAYS_OF_A_YEAR * looks + _DAYS_OF_A_YEAR * numbers // _NUMBERS_A_LOOK
+        return days + placed * max(len(self.months), 1)
 
     def allows(self, day: date) -> bool:
         """Whether a day of a named week is one that the other parts leave in."""
@@ -110,6 +142,22 @@ def day_parts(rule: RRule, start: datetime | None, month_end: MonthEnd) -> DayPa
         week_start=rule.wkst.number,
         clamp=month_end is MonthEnd.CLAMP,
     )
+
+
+def _first_like(kind: Callable[[int], Hashable]) -> tuple[int, ...]:
+    """For each year of the cycle from 2000 on, the first one of its kind."""
+    first: dict[Hashable, int] = {}
+    return tuple(first.setdefault(kind(year), year) for year in range(2000, 2000 + _CYCLE))
+
+
+def _own_kind(year: int) -> tuple[int, bool]:
+    return date(year, 1, 1).weekday(), calendar.isleap(year)
+
+
+_LIKE = _first_like(_own_kind)
+_LIKE_WITH_NEIGHBOURS = _first_like(
+    lambda year: (_own_kind(year), calendar.isleap(year - 1), calendar.isleap(year + 1))
+)
 
 
 @lru_cache(maxsize=2048)
@@ -157,8 +205,14 @@ def _expand(parts: DayParts, year: int, month_days: tuple[int, ...]) -> tuple[da
 
 
 def _dates(
-    parts: DayParts, year: int, month_days: tuple[int, ...], weekdays: tuple[tuple[int, int | None], ...]
+    parts: DayParts, year: int, month_days: tuple[int, ...], named: tuple[tuple[int, int | None], ...]
 ) -> tuple[date, ...]:
+    weekdays = named
+    if parts.months:
+        # dateutil looks for the tenth Monday of a December beyond the end of its year, and fails.
+        weekdays = tuple(day for day in weekdays if day[1] is None or abs(day[1]) <= _MOST_IN_A_MONTH)
+        if named and not weekdays:
+            return ()
     # One year at a time: dateutil itself would look for a rule's first match up to the year 9999.
     moments = rrule(
         YEARLY,

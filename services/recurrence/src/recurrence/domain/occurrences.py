@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from itertools import islice
 
 from event_contracts.series import DstGap
-from recurrence.domain.budget import Budget, ExpansionBoundError
+from recurrence.domain.budget import UNITS_OF_AN_INSTANT, Budget, ExpansionBoundError
 from recurrence.domain.calendar_days import LAST_YEAR
 from recurrence.domain.grid import Grid
 from recurrence.domain.series import Series
@@ -66,10 +66,16 @@ def occurrences_after(series: Series, key: str | None, budget: Budget) -> Iterat
 def occurrences_from(series: Series, floor: datetime, budget: Budget) -> Iterator[Occurrence]:
     """Occurrences whose slots are at or after the naive local time `floor`, exdates too. Raises ExpansionBoundError."""
     grid = Grid(series, budget)
-    slots = grid.slots_from(floor)
+    slots = _paid_for(grid.slots_from(floor), budget)
     if series.all_day:
         return (_all_day(series, grid, slot) for slot in slots)
     return _timed(series, grid, slots)
+
+
+def _paid_for(slots: Iterator[datetime], budget: Budget) -> Iterator[datetime]:
+    for slot in slots:
+        budget.spend(UNITS_OF_AN_INSTANT)
+        yield slot
 
 
 def _all_day(series: Series, grid: Grid, slot: datetime) -> Occurrence:
@@ -117,10 +123,15 @@ def _another_stands_for(
     ahead: deque[tuple[datetime, Resolved]],
     resolved: Iterator[tuple[datetime, Resolved]],
 ) -> bool:
-    """Whether a slot that exists lies between a slot in the gap and where that moves; reads ahead as far as that."""
-    while not ahead or ahead[-1][0] <= moved.local:
+    """Whether a slot that exists lies between a slot in the gap and where that moves.
+
+    Reads ahead as far as that, or to the first slot that exists: it is the last of `ahead` then, and one look at it
+    tells for every slot of the gap, however many there are.
+    """
+    while not ahead or (ahead[-1][1].in_gap and ahead[-1][0] <= moved.local):
         following = next(resolved, None)
         if following is None:
-            break
+            return False
         ahead.append(following)
-    return any(slot <= moved.local and not instant.in_gap for slot, instant in ahead)
+    slot, instant = ahead[-1]
+    return not instant.in_gap and slot <= moved.local

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from event_contracts.rrule import Frequency
+from event_contracts.rrule import Frequency, RRule
 from recurrence.domain.series import Series
 
 UNITS_OF_A_DAY = {Frequency.HOURLY: 24, Frequency.MINUTELY: 24 * 60, Frequency.SECONDLY: 24 * 60 * 60}
@@ -40,26 +40,43 @@ class TimesOfDay:
             for second in self._all:
                 self._by_left_over[second // seconds_of_a_unit % self._interval].append(second)
 
+    @property
+    def are_the_same_each_day(self) -> bool:
+        """Whether `on` gives the same for every day."""
+        return self._units is None or self._interval == 1
+
     def on(self, day: date) -> Sequence[int]:
         """The times of `day`, a day that the day parts have chosen."""
-        if self._units is None or self._interval == 1:
+        if self._units is None or self.are_the_same_each_day:
             return self._all
         further = day.toordinal() * self._units - self._first
         return self._by_left_over.get(-further % self._interval, ())
 
 
+def picked(size: int, positions: tuple[int, ...]) -> list[int]:
+    """BYSETPOS: which of the `size` slots of one period it picks, as indexes; a negative n counts from the end."""
+    return sorted({n - 1 if n > 0 else size + n for n in positions if abs(n) <= size})
+
+
 def _times(series: Series) -> Sequence[int]:
+    """Where the rule's period is a day or shorter, BYSETPOS picks here: its periods are alike."""
     if series.all_day:
-        return (0,)
+        return _of_period(series.rule, Frequency.DAILY, [0])
     rule, start, freq = series.rule, series.start, series.rule.freq
     hours = rule.byhour or (range(24) if freq in UNITS_OF_A_DAY else (start.hour,))
     every_minute = freq in (Frequency.MINUTELY, Frequency.SECONDLY)
     minutes = rule.byminute or (range(60) if every_minute else (start.minute,))
     seconds = rule.bysecond or (range(60) if freq is Frequency.SECONDLY else (start.second,))
-    return [
-        hour * 3600 + minute * 60 + second
-        for hour in hours
-        for minute in minutes
-        for second in seconds
-        if second < 60  # a leap second has no wall-clock time here
-    ]
+    # A leap second has no wall-clock time here.
+    times = _of_period(rule, Frequency.SECONDLY, [0])
+    times = _of_period(
+        rule, Frequency.MINUTELY, [second + rest for second in seconds if second < 60 for rest in times]
+    )
+    times = _of_period(rule, Frequency.HOURLY, [minute * 60 + rest for minute in minutes for rest in times])
+    return _of_period(rule, Frequency.DAILY, [hour * 3600 + rest for hour in hours for rest in times])
+
+
+def _of_period(rule: RRule, freq: Frequency, times: list[int]) -> list[int]:
+    if rule.freq is not freq or not rule.bysetpos:
+        return times
+    return [times[index] for index in picked(len(times), rule.bysetpos)]
