@@ -24,7 +24,8 @@ from event_contracts.recurrence import GenerationReason
 from event_contracts.series import RecurrencePolicies, SeriesSnapshot
 from event_contracts.tasks import ReminderDefinition, TaskSnapshot
 from recurrence.application.by_schedule import LONGEST_PAUSE, SHORTEST_PAUSE
-from recurrence.domain.checks import CHECK_AFTER, CHECK_AGAIN_AFTER
+from recurrence.application.propose import Outcome
+from recurrence.domain.checks import CHECK_AFTER, CHECK_AGAIN_AFTER, GIVEN_UP_AGAIN_AFTER
 
 NEXT_DATE = NOW.replace(day=31, hour=7, minute=0)
 HOUR = timedelta(hours=1)
@@ -261,10 +262,26 @@ async def test_an_edit_that_lets_instances_pile_up_counts_at_once(rig: Rig) -> N
     task = await _opened(rig, series)
     rig.clock.instant = NEXT_DATE + HOUR
     edited = _piling(series_id=series.series_id, version=2, tip=tip_of(task))
-    assert await rig.evaluation.on_series(rig.task_api.knows(edited))
+    assert await rig.evaluation.on_series(rig.task_api.knows(edited)) is Outcome.PROPOSED
     assert rig.publisher.keys == [NEXT_MONDAY]
     await _sweep_at(rig, NEXT_DATE + HOUR + CHECK_AFTER)
     assert rig.publisher.keys == [NEXT_MONDAY] * 2, "nobody took it up"
+
+
+async def test_a_search_that_is_given_up_is_begun_again_each_day(
+    rig: Rig,
+) -> None:
+    """A rule that costs too much is not one that is over: it stays in the index, and goes on once it can be told."""
+    task = await _opened(rig, _piling(rrule="FREQ=WEEKLY;BYDAY=MO;BYSETPOS=2"))
+    assert await rig.dates.next_due() == NOW + GIVEN_UP_AGAIN_AFTER
+    await _sweep_at(rig, NOW + GIVEN_UP_AGAIN_AFTER)
+    assert rig.publisher.published == []
+    assert await rig.dates.next_due() == NOW + 2 * GIVEN_UP_AGAIN_AFTER
+    assert task.series_id is not None
+    told = rig.task_api.known[task.series_id]
+    rig.task_api.knows(told.model_copy(update={"rrule": "FREQ=WEEKLY;BYDAY=MO"}))
+    await _sweep_at(rig, NOW + 8 * GIVEN_UP_AGAIN_AFTER)
+    assert set(rig.publisher.keys) == {NEXT_MONDAY}
 
 
 async def test_the_slow_pass_finds_an_instance_that_was_never_heard_of(rig: Rig) -> None:

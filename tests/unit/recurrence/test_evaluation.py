@@ -25,6 +25,7 @@ from event_contracts.recurrence import GenerationReason
 from event_contracts.series import SeriesSnapshot
 from event_contracts.values import ClosedBy
 from recurrence.application.errors import DocumentWriteFailed, NotReady, TaskApiAway
+from recurrence.application.propose import Outcome
 from service_kit.sidecar import SidecarUnavailable
 from service_kit.state_store import StateConflict, StateUnavailable
 
@@ -208,14 +209,17 @@ async def test_completed_undone_and_completed_again_is_another_closing(rig: Rig)
 async def test_resuming_an_edit_and_an_end_taken_back_count_at_once(rig: Rig) -> None:
     done = closed(instance_of(series_of()), 2)
     series = series_of(series_id=done.series_id, paused=True, tip=tip_of(done))
-    assert not await rig.evaluation.on_series(series)
+    assert await rig.evaluation.on_series(series) is Outcome.NOTHING
     resumed = series.model_copy(update={"version": 2, "paused": False, "resumed_at": NOW + timedelta(days=8)})
-    assert await rig.evaluation.on_series(resumed)
+    assert await rig.evaluation.on_series(resumed) is Outcome.PROPOSED
     edited = resumed.model_copy(update={"version": 3, "rrule": "FREQ=WEEKLY;BYDAY=WE"})
-    assert await rig.evaluation.on_series(edited)
+    assert await rig.evaluation.on_series(edited) is Outcome.PROPOSED
     ended = edited.model_copy(update={"version": 4, "ended": True})
-    assert not await rig.evaluation.on_series(ended)
-    assert await rig.evaluation.on_series(ended.model_copy(update={"version": 5, "ended": False}))
+    assert await rig.evaluation.on_series(ended) is Outcome.NOTHING
+    assert (
+        await rig.evaluation.on_series(ended.model_copy(update={"version": 5, "ended": False}))
+        is Outcome.PROPOSED
+    )
     assert rig.publisher.keys == ["2025-04-07T09:00:00", "2025-04-02T09:00:00", "2025-04-02T09:00:00"]
     assert [one.series_version for one in rig.publisher.published] == [2, 3, 5]
 
@@ -223,7 +227,7 @@ async def test_resuming_an_edit_and_an_end_taken_back_count_at_once(rig: Rig) ->
 async def test_a_series_with_an_open_tip_is_kept_and_nothing_more(rig: Rig) -> None:
     series = series_of()
     task = instance_of(series)
-    assert not await rig.evaluation.on_series(series.model_copy(update={"tip": tip_of(task)}))
+    assert await rig.evaluation.on_series(series.model_copy(update={"tip": tip_of(task)})) is Outcome.NOTHING
     assert rig.publisher.published == []
     await rig.evaluation.on_task(closed(task, 2))
     assert rig.publisher.keys == [NEXT_MONDAY]
@@ -273,7 +277,7 @@ async def test_a_past_epoch_says_nothing_and_a_new_one_waits_for_the_rebuild(rig
     await rig.keeper.step()
     old = rig.task_api.knows(series_of(epoch=1))
     await rig.evaluation.on_task(closed(instance_of(old), 2))
-    assert not await rig.evaluation.on_series(old)
+    assert await rig.evaluation.on_series(old) is Outcome.NOTHING
     assert rig.publisher.published == []
     new = rig.task_api.knows(series_of(epoch=3))
     with pytest.raises(NotReady):
@@ -378,7 +382,10 @@ async def test_erasing_takes_the_rule_and_late_events_do_not_bring_it_back(rig: 
     gone = closed(task, 3, ClosedBy.ERASED, deleted_at=NOW)
     await rig.evaluation.on_task(gone)
     await rig.evaluation.on_task(closed(task, 2))
-    assert not await rig.evaluation.on_series(series.model_copy(update={"tip": tip_of(closed(task, 2))}))
+    assert (
+        await rig.evaluation.on_series(series.model_copy(update={"tip": tip_of(closed(task, 2))}))
+        is Outcome.NOTHING
+    )
     assert rig.publisher.published == []
     everything = "".join([str(await rig.store.get(key)) for key in rig.store.keys])
     assert "BYDAY" not in everything
@@ -392,13 +399,13 @@ async def test_a_deletion_that_is_undone_brings_the_series_back(rig: Rig) -> Non
     await rig.evaluation.on_series(series.model_copy(update={"tip": tip_of(task)}))
     await rig.evaluation.on_task(closed(task, 2, ClosedBy.ERASED, deleted_at=NOW, series_version=2))
     ended = series.model_copy(update={"version": 2, "ended": True})
-    assert not await rig.evaluation.on_series(ended)
+    assert await rig.evaluation.on_series(ended) is Outcome.NOTHING
     back = rig.task_api.knows(series.model_copy(update={"version": 3}))
     done = closed(later(task, 3, series_version=3), 4)
     await rig.evaluation.on_task(done)
     assert rig.publisher.keys == [NEXT_MONDAY]
     await rig.evaluation.on_task(closed(task, 2, ClosedBy.ERASED, deleted_at=NOW, series_version=2))
-    assert await rig.evaluation.on_series(back.model_copy(update={"tip": tip_of(done)}))
+    assert await rig.evaluation.on_series(back.model_copy(update={"tip": tip_of(done)})) is Outcome.PROPOSED
 
 
 @pytest.mark.parametrize("user_first", [True, False])
@@ -434,7 +441,7 @@ async def test_a_series_that_is_written_while_it_is_erased_does_not_stay(rig: Ri
     edit = series.model_copy(update={"tip": tip_of(task)})
     with pytest.raises(DocumentWriteFailed):
         await rig.evaluation.on_series(edit)
-    assert not await rig.evaluation.on_series(edit)
+    assert await rig.evaluation.on_series(edit) is Outcome.NOTHING
     (key,) = [key for key in rig.store.keys if key.startswith("s:")]
     assert rig.store.expires_at(key) is not None
 
@@ -445,7 +452,7 @@ async def test_a_deleted_user_is_not_taken_up_again(rig: Rig) -> None:
     await rig.evaluation.on_user_deleted(USER)
     done = closed(instance_of(series), 2)
     await rig.evaluation.on_task(done)
-    assert not await rig.evaluation.on_series(series.model_copy(update={"tip": tip_of(done)}))
+    assert await rig.evaluation.on_series(series.model_copy(update={"tip": tip_of(done)})) is Outcome.NOTHING
     assert rig.publisher.published == []
     assert not any(key.startswith(("t:", "s:")) for key in rig.store.keys)
 

@@ -11,9 +11,10 @@ from tests.unit.recurrence.conftest import NEXT_MONDAY, NOW, Rig, closed, instan
 from event_contracts.recurrence import GenerationReason
 from event_contracts.series import SeriesSnapshot
 from event_contracts.values import ClosedBy
+from recurrence import metrics
 from recurrence.application.errors import DocumentWriteFailed, TaskApiAway
 from recurrence.application.keep_complete import LOOK_AGAIN_AFTER
-from recurrence.domain.checks import CHECK_AFTER, CHECK_AGAIN_AFTER
+from recurrence.domain.checks import CHECK_AFTER, CHECK_AGAIN_AFTER, GIVEN_UP_AGAIN_AFTER
 
 HOUR = timedelta(hours=1)
 
@@ -94,6 +95,23 @@ async def test_what_moved_on_is_settled(
     await rig.sweep_after(HOUR)
     assert rig.publisher.published == []
     assert await rig.index.depth() == 0
+
+
+async def test_a_search_that_is_given_up_does_not_end_the_series(rig: Rig) -> None:
+    """It is asked again each day, and an engine that reaches farther, or a changed rule, lets it go on."""
+    over, given_up = metrics.series_over._value.get(), metrics.expansion_bound._value.get()
+    series = series_of(rrule="FREQ=WEEKLY;BYDAY=MO;BYSETPOS=2")
+    done = closed(instance_of(series), 2)
+    rig.task_api.knows(series.model_copy(update={"tip": tip_of(done)}))
+    await rig.evaluation.on_task(done)
+    assert (metrics.series_over._value.get(), metrics.expansion_bound._value.get()) == (over, given_up + 1)
+    for day in (1, 2):
+        await rig.sweep_after(GIVEN_UP_AGAIN_AFTER)
+        assert rig.publisher.published == []
+        assert await rig.index.next_due() == NOW + (day + 1) * GIVEN_UP_AGAIN_AFTER
+    rig.task_api.knows(series.model_copy(update={"tip": tip_of(done), "rrule": "FREQ=WEEKLY;BYDAY=MO"}))
+    await rig.sweep_after(GIVEN_UP_AGAIN_AFTER)
+    assert rig.publisher.keys == [NEXT_MONDAY]
 
 
 async def test_a_sweep_without_task_api_leaves_everything_for_the_next(rig: Rig) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from event_contracts.series import RecurrencePolicies
-from recurrence.domain.budget import Budget
+from recurrence.domain.budget import Budget, ExpansionBoundError
 from recurrence.domain.schedule import Scheduled, makes_by_schedule, scheduled
 from recurrence.domain.series import Series
 
@@ -117,15 +117,32 @@ def test_what_fell_into_a_pause_is_not_made_up_for(overdue: str) -> None:
     )
 
 
-def test_a_series_that_is_over_and_a_rule_beyond_the_budget_give_nothing() -> None:
+def test_a_series_that_is_over_gives_nothing_and_a_search_that_is_given_up_is_another_thing() -> None:
     over = _series(("FREQ=WEEKLY;COUNT=2", "2025-03-03T09:00:00"))
     assert scheduled(over, "2025-03-10T09:00:00", NONE, _at("2026-01-01")) is None
     last = scheduled(over, "2025-03-03T09:00:00", NONE, _at("2026-01-01"))
     assert _keys(last) == ["2025-03-10"]
-    budget = Budget()
-    never = _series(("FREQ=WEEKLY;BYDAY=MO;BYSETPOS=2", "2025-03-03T09:00:00"), month_end="skip")
-    assert scheduled(never, "2025-03-03T09:00:00", NONE, _at("2026-01-01"), None, budget) is None
-    assert budget.exhausted
+    never = _series(("FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "2025-03-03T09:00:00"), month_end="skip")
+    assert scheduled(never, "2025-03-03T09:00:00", NONE, _at("2026-01-01")) is None
+    costly = _series(("FREQ=WEEKLY;BYDAY=MO;BYSETPOS=2", "2025-03-03T09:00:00"))
+    with pytest.raises(ExpansionBoundError):
+        scheduled(costly, "2025-03-03T09:00:00", NONE, _at("2026-01-01"))
+
+
+@pytest.mark.parametrize("overdue", ["next_future", "catch_up"])
+def test_what_is_found_before_the_search_is_given_up_comes(overdue: str) -> None:
+    """A small budget finds the first date, not the one after it: asked again from there it goes on."""
+    series = _series(("FREQ=YEARLY;INTERVAL=40", "2025-03-03T09:00:00"), overdue=overdue)
+    found = scheduled(series, "2025-03-03T09:00:00", NONE, _at("2300-01-01"), None, Budget(1_560))
+    assert _keys(found) == ["2065-03-03"]
+
+
+@pytest.mark.parametrize("overdue", ["next_future", "catch_up"])
+def test_a_pause_of_years_is_not_walked_through(overdue: str) -> None:
+    series = _series(HOURLY, overdue=overdue)
+    resumed_at = _at("2034-03-24T12:30:00")
+    found = scheduled(series, "2025-03-03T09:00:00", NONE, resumed_at, resumed_at)
+    assert found == Scheduled(_at("2034-03-24T13:00:00"), ())
 
 
 @given(

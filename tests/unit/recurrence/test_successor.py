@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from event_contracts.series import RecurrencePolicies
-from recurrence.domain.budget import Budget
+from event_contracts.series import Overdue, RecurrencePolicies
+from recurrence.domain.budget import ExpansionBoundError
 from recurrence.domain.series import Series
 from recurrence.domain.successor import next_slot
 
@@ -114,12 +114,62 @@ def test_due_is_an_instant_or_a_date() -> None:
 
 
 @pytest.mark.parametrize("anchor", ["schedule", "completion"])
-def test_a_rule_that_never_matches_ends_the_series_and_says_that_it_was_given_up(anchor: str) -> None:
+def test_a_rule_that_never_matches_ends_the_series_and_a_search_that_is_given_up_does_not(
+    anchor: str,
+) -> None:
     policies = RecurrencePolicies.model_validate({"month_end": "skip", "anchor": anchor})
-    series = Series.read("FREQ=WEEKLY;BYDAY=MO;BYSETPOS=2", "2025-01-01", BERLIN, policies)
-    budget = Budget()
-    assert next_slot(series, "2025-01-01", _instant("2025-01-01T12:00:00Z"), budget=budget) is None
-    assert budget.exhausted
+    never = Series.read("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "2025-01-01", BERLIN, policies)
+    assert next_slot(never, "2025-01-01", _instant("2025-01-01T12:00:00Z")) is None
+    costly = Series.read("FREQ=WEEKLY;BYDAY=MO;BYSETPOS=2", "2025-01-01", BERLIN, policies)
+    with pytest.raises(ExpansionBoundError):
+        next_slot(costly, "2025-01-01", _instant("2025-01-01T12:00:00Z"))
+
+
+def test_an_end_that_is_said_is_an_end_however_rare_the_rule() -> None:
+    """UNTIL bounds the search: beyond it nothing has to be looked for."""
+    series = Series.read("FREQ=WEEKLY;BYDAY=MO;BYSETPOS=2;UNTIL=20300101", "2025-01-01", BERLIN)
+    assert next_slot(series, "2025-01-01", _instant("2025-01-01T12:00:00Z")) is None
+
+
+LONG_COUNTS = [
+    ("FREQ=HOURLY;BYMINUTE=0;BYSETPOS=1;COUNT=100000", "2036-05-29T00:00:00", "2036-05-29T01:00:00"),
+    ("FREQ=HOURLY;BYMINUTE=0;BYSETPOS=1;COUNT=100000", "2036-05-29T15:00:00", None),
+    ("FREQ=HOURLY;BYMINUTE=0,30;BYSETPOS=-1;COUNT=100000", "2036-05-29T15:30:00", None),
+    ("FREQ=DAILY;BYHOUR=8,9;BYSETPOS=2;COUNT=100000", "2298-10-15T09:00:00", "2298-10-16T09:00:00"),
+    ("FREQ=DAILY;BYHOUR=8,9;BYSETPOS=2;COUNT=100000", "2298-10-16T09:00:00", None),
+    ("FREQ=DAILY;COUNT=100000", "2298-10-16T09:00:00", None),
+    (
+        "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1;COUNT=1200",
+        "2124-11-30T09:00:00",
+        "2124-12-29T09:00:00",
+    ),
+    ("FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1;COUNT=1200", "2124-12-29T09:00:00", None),
+]
+
+
+@pytest.mark.parametrize(("rule", "key", "expected"), LONG_COUNTS)
+def test_a_series_goes_on_to_the_last_of_its_count(rule: str, key: str, expected: str | None) -> None:
+    """After a hundred thousand hours, after three human lives: the count is the rule's, not the engine's patience."""
+    start = "2025-01-01T00:00:00" if "HOURLY" in rule else "2025-01-01T09:00:00"
+    found = next_slot(Series.read(rule, start, "UTC"), key, _instant(key + "Z"))
+    assert (None if found is None else found.occurrence_key) == expected
+
+
+@pytest.mark.parametrize("end", ["", ";COUNT=100000"])
+@pytest.mark.parametrize("years", [2, 3, 9])
+def test_catching_up_goes_on_after_a_pause_of_years(years: int, end: str) -> None:
+    """What fell into the pause is not walked through, however many hours it had."""
+    series = Series.read(
+        f"FREQ=HOURLY{end}", "2025-01-01T00:00:00", BERLIN, RecurrencePolicies(overdue=Overdue.CATCH_UP)
+    )
+    resumed_at = datetime(2025 + years, 6, 1, 10, 30, tzinfo=UTC)
+    found = next_slot(series, "2025-01-02T00:00:00", _instant("2025-01-02T00:00:00Z"), resumed_at)
+    assert found is not None
+    assert found.due_at == resumed_at.replace(hour=11, minute=0)
+    # A pause that is long over has no say: the first missed slot comes.
+    late = next_slot(series, "2036-01-01T00:00:00", _instant("2036-05-01T00:00:00Z"), resumed_at)
+    assert late is not None
+    assert late.occurrence_key == "2036-01-01T01:00:00"
 
 
 def test_the_sentence_of_the_longest_rule_stays_short() -> None:

@@ -20,16 +20,16 @@ evaluation_seconds = Histogram(
 )
 expansion_bound = Counter(
     "recurrence_expansion_bound_total",
-    "Questions that used up the engine's budget: rules that match next to never.",
+    "Questions that used up the engine's budget: what follows is not known, and is asked again each day.",
 )
 sweep_checks = Counter(
     "recurrence_sweep_checks_total",
-    "Closed instances that the sweep looked at: settled, or repaired because they had no successor yet.",
+    "Closed instances that the sweep looked at: settled, repaired because they had no successor yet, or given up.",
     ["outcome"],
 )
 awaited_looks = Counter(
     "recurrence_awaited_total",
-    "Looks at open instances whose successor comes by its date: made, or settled because all was changed since.",
+    "Looks at open instances whose successor comes by its date: made, settled because all was changed, or given up.",
     ["outcome"],
 )
 rebuilds = Counter("recurrence_rebuilds_total", "Passes over all series, by what asked for them.", ["why"])

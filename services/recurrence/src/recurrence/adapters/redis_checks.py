@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
 
 from recurrence.application.errors import TryAgain
+from recurrence.application.ports import Answer
 from recurrence.domain.checks import CHECK_AGAIN_AFTER, Awaited, Check
 from service_kit.due_index import Claim, ClaimHandler, Lease
 from service_kit.sidecar import SidecarError
@@ -64,13 +65,13 @@ class RedisMatters(Generic[MatterT]):
         """When there is something to look at; None when there is nothing. Raises RedisError."""
         return await self._index.next_due()
 
-    async def sweep(self, handler: Callable[[MatterT, datetime], Awaitable[bool]]) -> int:
+    async def sweep(self, handler: Callable[[MatterT, datetime], Awaitable[Answer]]) -> int:
         """Hand over all that is due, with the moment of Redis at which it is, eight at once. Ends with the error of a
         handler that cannot go on now; the leases of what it left run out before the next sweep."""
         at_once = asyncio.Semaphore(_AT_ONCE)
 
         async def look_at(claim: Claim) -> None:
-            async def ask(lease: Lease) -> bool:
+            async def ask(lease: Lease) -> Answer:
                 async with at_once:
                     return await handler(self._read(lease.member), claim.now)
 
@@ -78,8 +79,9 @@ class RedisMatters(Generic[MatterT]):
             settled = [lease for lease, answer in zip(claim.leases, answers, strict=True) if answer is True]
             await self._index.ack_many(settled)
             for lease, answer in zip(claim.leases, answers, strict=True):
-                if answer is False:
-                    await self._index.release(lease, claim.now + CHECK_AGAIN_AFTER)
+                if answer is False or isinstance(answer, timedelta):
+                    pause = answer or CHECK_AGAIN_AFTER
+                    await self._index.release(lease, claim.now + pause)
             for answer in answers:
                 if isinstance(answer, BaseException):
                     raise answer

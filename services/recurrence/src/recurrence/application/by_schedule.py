@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from recurrence import metrics
 from recurrence.application.evaluate import Evaluation
 from recurrence.application.keep_complete import DerivedState
-from recurrence.application.ports import AwaitedOccurrences, Clock, TaskApi
-from recurrence.application.propose import Occasion
+from recurrence.application.ports import Answer, AwaitedOccurrences, Clock, TaskApi
+from recurrence.application.propose import Occasion, Outcome
 from recurrence.application.reading import known
-from recurrence.domain.checks import Awaited
+from recurrence.domain.checks import GIVEN_UP_AGAIN_AFTER, Awaited
 from recurrence.domain.position import KnownSeries
 
 LONGEST_PAUSE = timedelta(minutes=65)
@@ -45,7 +45,7 @@ class BySchedule:
     async def sweep(self) -> None:
         """Make all whose time has come; nothing while the documents are being rebuilt."""
         if self._state.is_complete:
-            await self._awaited.sweep(self._is_settled)
+            await self._awaited.sweep(self._look_at)
 
     async def ring(self) -> timedelta:
         """Sweep; how long to wait until the next look."""
@@ -61,14 +61,18 @@ class BySchedule:
         """Whether the alarm is set for later than `moment`, so that it has to be set anew."""
         return self._set_for is None or moment < self._set_for
 
-    async def _is_settled(self, awaited: Awaited, now: datetime) -> bool:
+    async def _look_at(self, awaited: Awaited, now: datetime) -> Answer:
         snapshot = await self._task_api.series(awaited.series_id)
         series = None if snapshot is None else known(snapshot)
         if snapshot is None or series is None or not _is_as_then(series, awaited):
             # Gone, at rest, or changed: with a change comes an event, and with that what is awaited from then on.
             metrics.awaited_looks.labels("settled").inc()
             return True
-        if await self._evaluation.on_series(snapshot, Occasion(now=now)):
+        outcome = await self._evaluation.on_series(snapshot, Occasion(now=now))
+        if outcome is Outcome.GIVEN_UP:
+            metrics.awaited_looks.labels("given_up").inc()
+            return GIVEN_UP_AGAIN_AFTER
+        if outcome is Outcome.PROPOSED:
             metrics.awaited_looks.labels("made").inc()
         return False
 

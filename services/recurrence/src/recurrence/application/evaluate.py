@@ -16,7 +16,7 @@ from event_contracts.series import SeriesSnapshot
 from event_contracts.tasks import TaskSnapshot
 from recurrence.application.errors import DocumentWriteFailed, NotReady
 from recurrence.application.ports import Documents, Generation, Held, Known, TaskApi
-from recurrence.application.propose import EVENT, Occasion, Proposer
+from recurrence.application.propose import EVENT, Occasion, Outcome, Proposer
 from recurrence.application.reading import known, position_of
 from recurrence.domain.position import KnownSeries, Position, erased_with
 
@@ -49,23 +49,23 @@ class Evaluation:
         series = None if found.series is None else found.series.value
         await self._act_on(generation, newest, series, Occasion(makes=False))
 
-    async def on_series(self, snapshot: SeriesSnapshot, occasion: Occasion = EVENT) -> bool:
+    async def on_series(self, snapshot: SeriesSnapshot, occasion: Occasion = EVENT) -> Outcome:
         """Take up what became of a series: its tip is treated like an event of its own, so that an edit, a resume or
-        an end that is taken back counts at once. Gives whether something was proposed."""
+        an end that is taken back counts at once."""
         series = known(snapshot)
         generation = await self._generation_for(series.epoch)
         if generation is None:
-            return False
+            return Outcome.NOTHING
         tip_id = None if series.tip is None else series.tip.task_id
         found = await self._documents.read(
             generation.name, task_id=tip_id, series_id=series.series_id, user_id=series.user_id
         )
         if found.user_is_erased or (found.series is not None and found.series.value.outlives(series)):
-            return False
+            return Outcome.NOTHING
         newest = await self._newest_series(generation, series, found.series)
         tip = newest.tip
         if tip is None:
-            return False
+            return Outcome.NOTHING
         if tip.task_id != tip_id:
             found = await self._read(generation, tip)
         position = await self._newest_position(generation, tip, found.task)
@@ -151,14 +151,14 @@ class Evaluation:
         position: Position,
         series: KnownSeries | None,
         occasion: Occasion,
-    ) -> bool:
+    ) -> Outcome:
         if position.is_erased:
             await self._erase_series(generation, position)
-            return False
+            return Outcome.NOTHING
         if position.closing is None and not position.is_open:
-            return False
+            return Outcome.NOTHING
         newest = await self._series_as_of(generation, position, series)
-        return newest is not None and await self._proposer.propose(newest, position, occasion)
+        return Outcome.NOTHING if newest is None else await self._proposer.propose(newest, position, occasion)
 
     async def _series_as_of(
         self, generation: Generation, position: Position, series: KnownSeries | None

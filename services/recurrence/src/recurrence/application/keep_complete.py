@@ -19,7 +19,7 @@ LOOK_AGAIN_AFTER = timedelta(milliseconds=500)
 _AT_ONCE = 8
 _TRIES = 3
 
-TakeUp = Callable[[SeriesSnapshot], Awaitable[bool]]
+TakeUp = Callable[[SeriesSnapshot], Awaitable[object]]
 
 
 class DerivedState:

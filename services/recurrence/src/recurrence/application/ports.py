@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
@@ -112,6 +112,11 @@ class Publisher(Protocol):
         ...
 
 
+Answer = bool | timedelta
+"""Of who looked at something in a sweep: True settles it, False has it looked at again by the next sweep, a time after
+that."""
+
+
 class Checks(Protocol):
     """The index of closed instances whose successor is still to be seen."""
 
@@ -119,9 +124,9 @@ class Checks(Protocol):
         """Have this looked at from `at` on; one that is there stays as it is."""
         ...
 
-    async def sweep(self, handler: Callable[[Check, datetime], Awaitable[bool]]) -> int:
-        """Hand over all that is due, with the moment at which it is; how many. True settles a check, False has it
-        looked at again later, an error leaves it for the next sweep and ends this one."""
+    async def sweep(self, handler: Callable[[Check, datetime], Awaitable[Answer]]) -> int:
+        """Hand over all that is due, with the moment at which it is; how many. An error leaves a check for the next
+        sweep and ends this one."""
         ...
 
 
@@ -136,7 +141,7 @@ class AwaitedOccurrences(Protocol):
         """When there is something to look at; None when there is nothing."""
         ...
 
-    async def sweep(self, handler: Callable[[Awaited, datetime], Awaitable[bool]]) -> int:
+    async def sweep(self, handler: Callable[[Awaited, datetime], Awaitable[Answer]]) -> int:
         """Hand over all that is due, as `Checks.sweep` does."""
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from time import perf_counter
 from typing import TypeVar
 
@@ -15,8 +16,8 @@ from event_contracts.rrule import RuleError
 from event_contracts.values import ClosedBy
 from recurrence import metrics
 from recurrence.application.ports import AwaitedOccurrences, Checks, Clock, Publisher
-from recurrence.domain.budget import Budget
-from recurrence.domain.checks import CHECK_AFTER, CHECK_AGAIN_AFTER, Awaited, Check
+from recurrence.domain.budget import Budget, ExpansionBoundError
+from recurrence.domain.checks import CHECK_AFTER, CHECK_AGAIN_AFTER, GIVEN_UP_AGAIN_AFTER, Awaited, Check
 from recurrence.domain.position import Closing, KnownSeries, Position
 from recurrence.domain.schedule import scheduled
 from recurrence.domain.series import Series
@@ -42,6 +43,14 @@ EVENT = Occasion()
 """An event of a series, or a pass over all of them."""
 
 
+class Outcome(Enum):
+    """What became of the question what follows."""
+
+    NOTHING = auto()
+    PROPOSED = auto()
+    GIVEN_UP = auto()
+
+
 class Proposer:
     """Proposes what follows an instance: its successor once it is closed, or by the schedule while it is open.
 
@@ -57,22 +66,35 @@ class Proposer:
         self._awaited = awaited
         self._clock = clock
 
-    async def propose(self, series: KnownSeries, position: Position, occasion: Occasion) -> bool:
+    async def propose(self, series: KnownSeries, position: Position, occasion: Occasion) -> Outcome:
         """Publish what follows `position` and have a sweep see that it comes to be.
 
-        False when there is nothing to propose: it is open and the next date is still to come, or instances do not
+        NOTHING when there is nothing to propose: it is open and the next date is still to come, or instances do not
         pile up; it has no successor by the way it was closed; the series is paused, ended or used up, or its rule
-        cannot be read (which is logged and counted).
+        cannot be read (which is logged and counted). GIVEN_UP when that is not known, for the search cost too much: it
+        is logged, counted and asked again each day, for a series that nobody looks after any more has ended in silence.
         """
-        if position.closing is not None and series.generates:
-            return await self._after_closing(series, position, position.closing, occasion.why)
-        if position.is_open and series.makes_by_schedule:
-            return await self._by_schedule(series, position, occasion)
-        return False
+        try:
+            if position.closing is not None and series.generates:
+                return await self._after_closing(series, position, position.closing, occasion.why)
+            if position.is_open and series.makes_by_schedule:
+                return await self._by_schedule(series, position, occasion)
+        except ExpansionBoundError:
+            await self._keep_asking(series, position)
+            return Outcome.GIVEN_UP
+        return Outcome.NOTHING
+
+    async def _keep_asking(self, series: KnownSeries, position: Position) -> None:
+        at = await self._clock.now() + GIVEN_UP_AGAIN_AFTER
+        if position.closing is not None:
+            check = Check(series.series_id, position.task_id, position.closing.version)
+            await self._checks.expect(check, at)
+        else:
+            await self._awaited.expect(_awaited(series, position), at)
 
     async def _after_closing(
         self, series: KnownSeries, position: Position, closing: Closing, why: GenerationReason | None
-    ) -> bool:
+    ) -> Outcome:
         following = _asked(
             series,
             position,
@@ -81,16 +103,16 @@ class Proposer:
             ),
         )
         if following is None:
-            return False
+            return Outcome.NOTHING
         now = await self._clock.now()
         # First the check: should this process die before the event is out, nobody else would look after it.
         await self._checks.expect(
             Check(series.series_id, position.task_id, closing.version), now + CHECK_AFTER
         )
         await self._publish(series, position, closing.version, [following], why or _reason(closing), now)
-        return True
+        return Outcome.PROPOSED
 
-    async def _by_schedule(self, series: KnownSeries, position: Position, occasion: Occasion) -> bool:
+    async def _by_schedule(self, series: KnownSeries, position: Position, occasion: Occasion) -> Outcome:
         now = occasion.now or await self._clock.now()
         ahead = position.ahead or timedelta()
         found = _asked(
@@ -101,18 +123,18 @@ class Proposer:
             ),
         )
         if found is None:
-            return False
-        awaited = Awaited(series.series_id, series.version, position.task_id, position.version)
+            return Outcome.NOTHING
+        awaited = _awaited(series, position)
         if not found.made:
             await self._awaited.expect(awaited, found.at)
-            return False
+            return Outcome.NOTHING
         if not occasion.makes:
             # What is behind goes on with the next sweep, or else all that was missed would come in one go.
             await self._awaited.expect(awaited, now + CHECK_AGAIN_AFTER if position.is_new else found.at)
-            return False
+            return Outcome.NOTHING
         await self._awaited.expect(awaited, now + CHECK_AFTER)
         await self._publish(series, position, None, found.made, GenerationReason.SCHEDULE, now)
-        return True
+        return Outcome.PROPOSED
 
     async def _publish(
         self,
@@ -152,6 +174,10 @@ class Proposer:
         metrics.occurrences_generated.labels(why.value).inc(len(slots))
 
 
+def _awaited(series: KnownSeries, position: Position) -> Awaited:
+    return Awaited(series.series_id, series.version, position.task_id, position.version)
+
+
 def _reason(closing: Closing) -> GenerationReason:
     return GenerationReason.SKIPPED if closing.closed_by is ClosedBy.SKIPPED else GenerationReason.COMPLETED
 
@@ -159,22 +185,25 @@ def _reason(closing: Closing) -> GenerationReason:
 def _asked(
     series: KnownSeries, position: Position, question: Callable[[Series, Budget], FoundT | None]
 ) -> FoundT | None:
-    """The rule engine's answer, measured; None, which is logged and counted, when there is none."""
+    """The rule engine's answer, measured; None, which is logged and counted, when there is none.
+
+    Raises ExpansionBoundError, logged and counted too, when it is not known.
+    """
     named = {"series_id": str(series.series_id), "task_id": str(position.task_id)}
-    budget = Budget()
     began = perf_counter()
     try:
-        found = question(series.grid(), budget)
+        found = question(series.grid(), Budget())
+    except ExpansionBoundError:
+        metrics.expansion_bound.inc()
+        _log.warning("expansion_bound_hit", **named, rrule=series.rrule)
+        raise
     except (RuleError, ValueError) as error:
         metrics.unusable_series.inc()
         _log.error("series_cannot_be_read", **named, error=str(error))
         return None
-    metrics.evaluation_seconds.observe(perf_counter() - began)
-    if budget.exhausted:
-        metrics.expansion_bound.inc()
-        _log.warning("expansion_bound_hit", **named, rrule=series.rrule)
-    elif found is None:
-        _log.info("series_is_over", **named, after=position.occurrence_key)
+    finally:
+        metrics.evaluation_seconds.observe(perf_counter() - began)
     if found is None:
         metrics.series_over.inc()
+        _log.info("series_is_over", **named, after=position.occurrence_key)
     return found

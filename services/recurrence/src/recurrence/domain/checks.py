@@ -10,6 +10,8 @@ CHECK_AFTER = timedelta(minutes=2)
 """A successor is there within a second; what is not there after this is looked at by the next sweep."""
 CHECK_AGAIN_AFTER = timedelta(minutes=45)
 """Less than the hour between two sweeps, so that each of them asks again."""
+GIVEN_UP_AGAIN_AFTER = timedelta(days=1)
+"""A search that was given up costs much and has the same end, until the rule or the engine is another one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,9 +12,9 @@ from itertools import chain, dropwhile, islice
 from event_contracts.recurrence import AT_ONCE_MAX
 from event_contracts.series import Anchor, Overdue, PileUp, RecurrencePolicies
 from recurrence.domain.budget import Budget, ExpansionBoundError
-from recurrence.domain.occurrences import Occurrence, occurrences_after
+from recurrence.domain.occurrences import Occurrence
 from recurrence.domain.series import Series
-from recurrence.domain.successor import COUNTED_MAX, Next, as_next, from_about, is_overdue
+from recurrence.domain.successor import COUNTED_MAX, Next, after_pause, as_next, from_about
 from recurrence.domain.wording import why_by_schedule
 
 AHEAD_OF_A_REMINDER = timedelta(hours=2)
@@ -46,36 +47,35 @@ def scheduled(
 
     Each slot is to be there `ahead` of its own instant, of an all-day one of the day's begin. Under `catch_up` each
     slot that has come has its turn, under `next_future` those that the next one has caught up with are passed over; at
-    most fifty together. What fell into a pause is not made up for. Gives None too when the budget is used up
-    (`budget.exhausted` tells). Raises ValueError when `newest_key` is no key.
+    most fifty together, or as many as the budget allows. What fell into a pause is not made up for. Raises
+    ExpansionBoundError when the budget is used up before the first is found, ValueError when `newest_key` is no key.
     """
     budget = budget or Budget()
-    try:
-        first = next(_after(series, newest_key, resumed_at, budget), None)
-        if first is None:
-            return None
-        made = list(islice(_come(series, newest_key, ahead, now, resumed_at, budget), AT_ONCE_MAX))
-    except ExpansionBoundError:
+    slots = after_pause(series, newest_key, resumed_at, budget)
+    first = next(slots, None)
+    if first is None:
         return None
-    return Scheduled(first.utc - ahead, tuple(made))
+    at = first.utc - ahead
+    if at > now:
+        return Scheduled(at, ())
+    slots = chain((first,), _while_it_lasts(slots))
+    return Scheduled(at, tuple(islice(_come(series, newest_key, slots, ahead, now, budget), AT_ONCE_MAX)))
 
 
-def _after(series: Series, key: str, resumed_at: datetime | None, budget: Budget) -> Iterator[Occurrence]:
-    slots = occurrences_after(series, key, budget)
-    if resumed_at is None:
-        return slots
-    return (one for one in slots if not is_overdue(series, one, resumed_at))
+def _while_it_lasts(slots: Iterator[Occurrence]) -> Iterator[Occurrence]:
+    """The slots up to where the budget is used up: what is found may come, the others are asked for again after it."""
+    with suppress(ExpansionBoundError):
+        yield from slots
 
 
 def _come(
     series: Series,
     newest_key: str,
+    slots: Iterator[Occurrence],
     ahead: timedelta,
     now: datetime,
-    resumed_at: datetime | None,
     budget: Budget,
 ) -> Iterator[Next]:
-    slots = _after(series, newest_key, resumed_at, budget)
     passed_over = 0
     if series.policies.overdue is Overdue.NEXT_FUTURE:
         slots, passed_over = _without_missed(series, slots, now, budget)
@@ -100,7 +100,8 @@ def _without_missed(
         last = following
         passed_over += 1
         if passed_over == COUNTED_MAX:
-            slots = dropwhile(partial(_is_not_after, last.key), from_about(series, now, budget))
+            near = _while_it_lasts(from_about(series, now, budget))
+            slots = dropwhile(partial(_is_not_after, last.key), near)
     return chain((last,), () if following is None else (following,), slots), passed_over
 
 

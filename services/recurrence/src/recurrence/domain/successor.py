@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from event_contracts.series import Anchor, Overdue
-from recurrence.domain.budget import Budget, ExpansionBoundError
+from recurrence.domain.budget import Budget
 from recurrence.domain.grid import Grid
 from recurrence.domain.occurrences import Occurrence, occurrences_after, occurrences_from
 from recurrence.domain.series import Series
@@ -45,19 +45,16 @@ def next_slot(
 
     Counts from the later of `closed_at` and `resumed_at` (aware instants). The key lies after the predecessor's,
     whatever the anchor. A timed slot is overdue when its instant is not after that base; an all-day one once its day
-    is over in the series' zone. Gives None too when the budget is used up (`budget.exhausted` tells). Raises
+    is over in the series' zone. Raises ExpansionBoundError when the budget is used up before it is known what follows,
     ValueError when `predecessor_key` is no key.
     """
     budget = budget or Budget()
     base = closed_at if resumed_at is None else max(closed_at, resumed_at)
-    try:
-        if series.policies.anchor is Anchor.COMPLETION:
-            return _after_completion(series, predecessor_key, base, budget)
-        if series.policies.overdue is Overdue.CATCH_UP:
-            return _catching_up(series, predecessor_key, resumed_at, budget)
-        return _next_future(series, predecessor_key, base, budget)
-    except ExpansionBoundError:
-        return None
+    if series.policies.anchor is Anchor.COMPLETION:
+        return _after_completion(series, predecessor_key, base, budget)
+    if series.policies.overdue is Overdue.CATCH_UP:
+        return _catching_up(series, predecessor_key, resumed_at, budget)
+    return _next_future(series, predecessor_key, base, budget)
 
 
 def _next_future(series: Series, key: str, base: datetime, budget: Budget) -> Next | None:
@@ -70,7 +67,8 @@ def _next_future(series: Series, key: str, base: datetime, budget: Budget) -> Ne
             break
     else:
         return None
-    following = _first_not_overdue(series, from_about(series, base, budget), base)
+    slots = from_about(series, base, budget)
+    following = next((one for one in slots if not is_overdue(series, one, base)), None)
     if following is None:
         return None
     why = why_on_schedule(series, key, following.local, following.adjusted, passed_over)
@@ -79,13 +77,33 @@ def _next_future(series: Series, key: str, base: datetime, budget: Budget) -> Ne
 
 def from_about(series: Series, base: datetime, budget: Budget) -> Iterator[Occurrence]:
     """Occurrences from a little before the instant `base` on. Raises ExpansionBoundError."""
-    near = local_time(base, series.zone).replace(microsecond=0) - _MORE_THAN_ANY_CLOCK_CHANGE
+    near = _a_little_before(series, base)
     return (one for one in occurrences_from(series, near, budget) if one.key not in series.exdates)
+
+
+def after_pause(
+    series: Series, key: str, resumed_at: datetime | None, budget: Budget
+) -> Iterator[Occurrence]:
+    """Occurrences after `key` that the pause which ended at `resumed_at`, if there was one, did not swallow.
+
+    However long it was, none of them is walked through. Raises ExpansionBoundError, and ValueError for a bad key.
+    """
+    if resumed_at is None:
+        return occurrences_after(series, key, budget)
+    if _a_little_before(series, resumed_at) > series.last_moment_of(key):
+        slots = from_about(series, resumed_at, budget)
+    else:
+        slots = occurrences_after(series, key, budget)
+    return (one for one in slots if not is_overdue(series, one, resumed_at))
+
+
+def _a_little_before(series: Series, base: datetime) -> datetime:
+    return local_time(base, series.zone).replace(microsecond=0) - _MORE_THAN_ANY_CLOCK_CHANGE
 
 
 def _catching_up(series: Series, key: str, resumed_at: datetime | None, budget: Budget) -> Next | None:
     """One missed slot at a time; what fell into a pause, or before it, is not made up for."""
-    following = _first_not_overdue(series, occurrences_after(series, key, budget), resumed_at)
+    following = next(after_pause(series, key, resumed_at, budget), None)
     if following is None:
         return None
     return as_next(series, following, why_on_schedule(series, key, following.local, following.adjusted, 0))
@@ -112,12 +130,6 @@ def _after_completion(series: Series, key: str, base: datetime, budget: Budget) 
         if slot > closed and not is_overdue(anew, one, base):
             return as_next(anew, one, why_after_completion(series, closed.date(), one.local, one.adjusted))
     return None
-
-
-def _first_not_overdue(
-    series: Series, candidates: Iterator[Occurrence], base: datetime | None
-) -> Occurrence | None:
-    return next((one for one in candidates if base is None or not is_overdue(series, one, base)), None)
 
 
 def is_overdue(series: Series, one: Occurrence, base: datetime) -> bool:
