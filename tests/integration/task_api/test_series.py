@@ -243,6 +243,57 @@ async def test_who_changed_what(ada: Any, chain: Any, clock: Any) -> None:
     await ada.call("GET", f"/api/v1/tasks/{first['id']}/history?cursor={cursor}", 422)
 
 
+async def test_slots_are_left_out_from_now_on(ada: Any, chain: Any, rows: Any) -> None:
+    """The list is replaced as a whole; the open instance stays, also when its own date is in it."""
+    first, second = chain
+    one = f"/api/v1/series/{first['series_id']}"
+    slots = [second["occurrence_key"], "2026-02-01", "2026-01-20"]
+    answer = await ada.call("PATCH", one, 200, json={"exdates": [*slots, "2026-02-01"]})
+    assert (answer.json()["exdates"], answer.headers["etag"]) == (sorted(slots), '"2"')
+    *_, event = await told(rows, first["series_id"])
+    assert (event["version"], event["exdates"], event["start"]) == (2, sorted(slots), "2026-01-06")
+    assert event["tip"]["task_id"] == second["id"]
+    assert (await ada.call("GET", f"{TASKS}/{second['id']}", 200)).json() == second
+    *_, entry = (await ada.call("GET", f"{one}/history", 200)).json()["items"]
+    assert entry["changes"] == {"exdates": {"old": [], "new": sorted(slots)}}
+
+    # The same again is no change; an edit of something else keeps them; an empty list takes them back.
+    assert (await ada.call("PATCH", one, 200, json={"exdates": slots})).json()["version"] == 2
+    kept = (await ada.call("PATCH", one, 200, json={"overdue": "catch_up"})).json()
+    assert (kept["version"], kept["exdates"]) == (3, sorted(slots))
+    back = await ada.call("PATCH", one, 200, json={"exdates": []}, headers={"If-Match": '"3"'})
+    assert (back.json()["version"], back.json()["exdates"]) == (4, [])
+
+
+async def test_what_leaves_out_nothing_is_refused(ada: Any, chain: Any) -> None:
+    first, _ = chain
+    one = f"/api/v1/series/{first['series_id']}"
+    timed = await ada.create(due_at="2026-01-06T08:00:00Z", recurrence=WEEKLY)
+    other = f"/api/v1/series/{timed['series_id']}"
+    for path, slots in [
+        (one, ["2026-01-20T09:00:00"]),
+        (other, ["2026-01-20"]),
+        (other, ["2026-01-20T09:00"]),
+        (one, ["2026-02-30"]),
+        (one, ["1066-10-14"]),
+        (one, ["soon"]),
+        (one, [20_260_120]),
+        (
+            one,
+            [
+                f"{2026 + number // 300}-{1 + number % 12:02}-{1 + number // 12 % 25:02}"
+                for number in range(501)
+            ],
+        ),
+        (one, None),
+    ]:
+        refused = await ada.call("PATCH", path, 422, json={"exdates": slots})
+        assert refused.json()["errors"][0]["field"].startswith("exdates"), slots
+        assert (await ada.call("GET", path, 200)).json()["version"] == 1
+    # The form is that of the slots as they are after the same edit.
+    await ada.call("PATCH", other, 200, json={"exdates": ["2026-01-20T09:00:00"]})
+
+
 async def test_ended_for_good(ada: Any, chain: Any) -> None:
     first, second = chain
     one = f"/api/v1/series/{first['series_id']}"

@@ -24,6 +24,7 @@ CALLS: list[Call] = [
     ("PATCH", SERIES, {"rrule": "FREQ=WEEKLY;BYDAY=WE"}),
     ("PATCH", SERIES, {"overdue": "catch_up", "month_end": "skip", "pile_up": "allow"}),
     ("PATCH", SERIES, {"timezone": "America/New_York"}),
+    ("PATCH", SERIES, {"exdates": ["2026-01-10", "2026-01-12"]}),
     ("POST", f"{SERIES}/pause", None),
     ("DELETE", SERIES, None),
     ("PATCH", f"{TASK}?scope=series", {"due_date": "2026-01-09"}),

@@ -81,6 +81,19 @@ async def test_an_all_day_series_has_dates(client: httpx.AsyncClient) -> None:
     assert found[0]["utc"] == "2026-05-30T22:00:00Z"
 
 
+async def test_slots_that_are_left_out_are_not_there(client: httpx.AsyncClient) -> None:
+    """A clamped date has the key of the day it came to; COUNT counts what is left out."""
+    exdates = ["2026-04-30T09:00:00", "2026-07-31T09:00:00"]
+    body = RULE | {"rrule": f"{RULE['rrule']};COUNT=5", "exdates": exdates}
+    answer = (await client.post(PREVIEW, json=body)).json()
+    assert [one["occurrence_key"][:10] for one in answer["occurrences"]] == [
+        "2026-03-31",
+        "2026-05-31",
+        "2026-06-30",
+    ]
+    assert answer["warnings"] == []
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -122,6 +135,9 @@ async def test_a_valid_rule_that_never_matches_gives_an_empty_list(client: httpx
         ({"count": 101}, "count"),
         ({"after": "yesterday"}, "after"),
         ({"colour": "red"}, "colour"),
+        ({"exdates": ["2026-03-31"]}, "exdates.0"),
+        ({"exdates": ["2026-03-31T09:00:00", "2026-04-31T09:00:00"]}, "exdates.1"),
+        ({"exdates": ["2026-03-31T09:00:00"] * 501}, "exdates"),
     ],
 )
 async def test_a_problem_points_at_what_is_wrong(

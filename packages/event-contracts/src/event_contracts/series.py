@@ -10,6 +10,9 @@ from pydantic import Field
 from event_contracts.rrule import TaskRRuleText
 from event_contracts.values import Actor, ClosedBy, LocalMoment, OccurrenceKey, Payload, UtcInstant, Zone
 
+EXDATES_MAX = 500
+"""So many slots can be left out of a series: a day off each week for nine years."""
+
 
 class Anchor(StrEnum):
     """What the next date is counted from: the rule's own grid, or the moment of completion."""

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from event_contracts.rrule import TEXT_MAX, RuleError
-from event_contracts.series import Anchor, DstGap, MonthEnd, Overdue, PileUp, RecurrencePolicies
+from event_contracts.series import EXDATES_MAX, Anchor, DstGap, MonthEnd, Overdue, PileUp, RecurrencePolicies
 from event_contracts.values import LocalMoment, UtcInstant, WallTime, Zone, parse_local
 from recurrence.application.preview import preview, sentence_of
 from recurrence.domain.occurrences import OCCURRENCES_MAX
@@ -33,7 +33,8 @@ Moment = Annotated[LocalMoment, AfterValidator(_within_years)]
 
 
 class PreviewBody(BaseModel):
-    """A rule with its start: a local date for an all-day series, a local date-time for a timed one."""
+    """A rule with its start: a local date for an all-day series, a local date-time for a timed one. `exdates` are slots
+    of the same form that are left out."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -60,12 +61,14 @@ class PreviewBody(BaseModel):
     pile_up: PileUp = PileUp.WAIT
     count: int = Field(default=10, ge=1, le=OCCURRENCES_MAX)
     after: Moment | None = None
+    exdates: tuple[Moment, ...] = Field(default=(), max_length=EXDATES_MAX)
 
     def series(self) -> Series:
-        """The series that is asked about. Raises Problem 422 that points at the part of the rule at fault."""
+        """The series that is asked about. Raises Problem 422 that points at what is at fault."""
         policies = RecurrencePolicies.model_validate(self.model_dump(include=set(_POLICIES)))
+        _check_form(self.exdates, self.start)
         try:
-            return Series.read(self.rrule, self.start, self.timezone, policies)
+            return Series.read(self.rrule, self.start, self.timezone, policies, self.exdates)
         except RuleError as error:
             raise _bad_rule(error) from error
 
@@ -118,6 +121,13 @@ def answer_to(body: PreviewBody) -> PreviewAnswer:
         text=found.text,
         warnings=list(found.warnings),
     )
+
+
+def _check_form(exdates: tuple[str, ...], start: str) -> None:
+    for number, slot in enumerate(exdates):
+        if len(slot) != len(start):
+            wrong = FieldError(f"exdates.{number}", "is not of the form of the start", "exdates")
+            raise Problem(422, "invalid_exdates", f"{slot} would leave out nothing.", errors=[wrong])
 
 
 def _bad_rule(error: RuleError) -> Problem:

@@ -32,17 +32,19 @@ from task_api.domain.task import Task, revise
 
 @dataclass(frozen=True, slots=True)
 class SeriesEdit:
-    """What is to change; None stays. `policies` holds the named policies."""
+    """What is to change; None stays. `policies` holds the named policies, `exdates` all slots that are left out, in
+    order and each once."""
 
     rrule: str | None = None
     policies: dict[str, Any] | None = None
     timezone: str | None = None
+    exdates: tuple[str, ...] | None = None
 
     def of(self, series: Series, at: datetime) -> Series:
         """Give the series with the edit merged in; itself when nothing differs."""
         policies = series.recurrence.policies.model_copy(update=self.policies or {})
         recurrence = Recurrence(self.rrule or series.recurrence.rrule, policies)
-        return series.edited(recurrence, self.timezone or series.timezone, at)
+        return series.edited(recurrence, self.timezone or series.timezone, at, self.exdates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +68,19 @@ async def read_series(means: Means, user_id: UUID, series_id: UUID) -> SeriesVie
 async def edit_series(
     means: Means, actor: Actor, user_id: UUID, series_id: UUID, edit: SeriesEdit, expected: Versions = None
 ) -> SeriesView:
-    """Merge the edit into the series; it counts from the open instance on, which keeps its date.
+    """Merge the edit into the series; it counts from the open instance on, which keeps its date, left out or not.
 
     Raises SeriesNotFound, SeriesVersionMismatch, SeriesDateTaken, InvalidTask.
     """
 
     async def change(work: Transaction, series: Series, owner: Owner, stamp: Stamp) -> Series:
         after = edit.of(series, stamp.at)
-        return after if after is series else await _carried_over(work, series, after, owner, stamp)
+        if after is series:
+            return series
+        after = await _carried_over(work, series, after, owner, stamp)
+        if edit.exdates is not None:
+            _check_exdates(after)
+        return after
 
     return await _change(means, actor, user_id, series_id, expected, change)
 
@@ -214,6 +221,17 @@ def check_grid(series: Series) -> None:
         check_start(parse_rrule(series.recurrence.rrule), series.start)
     except RuleError as error:
         raise InvalidTask("rrule", "rrule", str(error)) from error
+
+
+def _check_exdates(series: Series) -> None:
+    """Raise InvalidTask when a slot that is left out is not of the form of its slots, for it would leave out nothing.
+
+    Whether the grid has it is not asked: the rule may change and change back.
+    """
+    other = [slot for slot in series.exdates if len(slot) != len(series.start)]
+    if other:
+        form = "a date, YYYY-MM-DD" if series.is_all_day else "a local date-time, YYYY-MM-DDTHH:MM:SS"
+        raise InvalidTask("exdates", "exdates", f"{other[0]!r}: each slot of this series is {form}")
 
 
 async def _simply(

@@ -50,11 +50,21 @@ class Series:
         """What its instances say of it: nothing once it has ended."""
         return None if self.has_ended else self.recurrence
 
-    def edited(self, recurrence: Recurrence, zone: str, at: datetime) -> Series:
-        """Give the series with another rule, policies or zone; itself when they are what they were."""
-        if (recurrence, zone) == (self.recurrence, self.timezone):
+    def edited(
+        self, recurrence: Recurrence, zone: str, at: datetime, exdates: tuple[str, ...] | None = None
+    ) -> Series:
+        """Give the series with another rule, policies, zone or left out slots; itself when they are what they were."""
+        exdates = self.exdates if exdates is None else exdates
+        if (recurrence, zone, exdates) == (self.recurrence, self.timezone, self.exdates):
             return self
-        return replace(self, version=self.version + 1, recurrence=recurrence, timezone=zone, updated_at=at)
+        return replace(
+            self,
+            version=self.version + 1,
+            recurrence=recurrence,
+            timezone=zone,
+            exdates=exdates,
+            updated_at=at,
+        )
 
     def paused(self, at: datetime) -> Series:
         """Give the series as it is while nothing comes of it."""

@@ -20,8 +20,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
+from event_contracts.series import EXDATES_MAX
 from event_contracts.tasks import DESCRIPTION_MAX, TAGS_MAX, TITLE_MAX, ReminderOffset
-from event_contracts.values import UtcInstant
+from event_contracts.values import LocalMoment, UtcInstant, parse_local
 
 METADATA_MAX_BYTES = 16 * 1024
 _BEGINS_WITH_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -115,6 +116,24 @@ def _written(value: object) -> object:
 
 Instant = Annotated[UtcInstant, BeforeValidator(_written), AfterValidator(in_reach)]
 Day = Annotated[date, BeforeValidator(_written), AfterValidator(in_reach)]
+
+
+def _slot_in_reach(text: str) -> str:
+    in_reach(parse_local(text))
+    return text
+
+
+def _in_order(slots: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(set(slots)))
+
+
+Exdates = Annotated[
+    tuple[Annotated[LocalMoment, AfterValidator(_slot_in_reach)], ...],
+    Field(max_length=EXDATES_MAX),
+    AfterValidator(_in_order),
+    at_most(EXDATES_MAX),
+]
+"""Slots that are left out, by the keys that their occurrences would have: `YYYY-MM-DD` or `YYYY-MM-DDTHH:MM:SS`."""
 
 
 def iso_duration(value: object) -> object:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from event_contracts.values import LocalMoment, Zone
 from task_api.application.import_tasks import Place, SeriesDraft
-from task_api.entrypoints.http.fields import Instant
+from task_api.entrypoints.http.fields import Exdates, Instant
 from task_api.entrypoints.http.import_items import (
     ITEMS_MAX,
     ImportItem,
@@ -44,7 +44,7 @@ class _Series(BaseModel):
     recurrence: RecurrenceBody
     timezone: Zone
     start_local: LocalMoment
-    exdates: tuple[LocalMoment, ...] = ()
+    exdates: Exdates = ()
     paused_at: Instant | None = None
     resumed_at: Instant | None = None
     ended_at: Instant | None = None

@@ -15,17 +15,24 @@ from task_api.application.edit_series import SeriesEdit, SeriesView
 from task_api.application.ports import Means
 from task_api.entrypoints.http.callers import Callers, actor_of
 from task_api.entrypoints.http.documented import problems
-from task_api.entrypoints.http.fields import Answer, Body
+from task_api.entrypoints.http.fields import Answer, Body, Exdates
 from task_api.entrypoints.http.preconditions import Expected, etag
 from task_api.entrypoints.http.task_answers import RecurrenceAnswer, json_answer, recurrence_answer
 from task_api.entrypoints.http.undo_tokens import UndoTokens
 
 _ONE = "/api/v1/series/{series_id}"
-_EXAMPLES = [{"rrule": "FREQ=WEEKLY;BYDAY=TU,FR"}, {"month_end": "skip", "overdue": "catch_up"}]
+_EXAMPLES = [
+    {"rrule": "FREQ=WEEKLY;BYDAY=TU,FR"},
+    {"month_end": "skip", "overdue": "catch_up"},
+    {"exdates": ["2026-12-25", "2027-01-01"]},
+]
+
+_NO_POLICIES = {"rrule", "timezone", "exdates"}
 
 
 class SeriesPatch(Body, json_schema_extra={"examples": _EXAMPLES}):
-    """What is to change of a series: a field that is absent stays."""
+    """What is to change of a series: a field that is absent stays. `exdates` are all slots that are left out from now
+    on, in the form of the series' `occurrence_key`s."""
 
     # The defaults stand for "absent" and are never read: what counts is which fields the body named.
     rrule: TaskRRuleText = "FREQ=DAILY"
@@ -35,14 +42,16 @@ class SeriesPatch(Body, json_schema_extra={"examples": _EXAMPLES}):
     dst_gap: DstGap = DstGap.FORWARD
     pile_up: PileUp = PileUp.WAIT
     timezone: Zone = "UTC"
+    exdates: Exdates = ()
 
     def edit(self) -> SeriesEdit:
         """Give what is to change."""
         named = self.model_fields_set
         return SeriesEdit(
             rrule=self.rrule if "rrule" in named else None,
-            policies={name: getattr(self, name) for name in named - {"rrule", "timezone"}},
+            policies={name: getattr(self, name) for name in named - _NO_POLICIES},
             timezone=self.timezone if "timezone" in named else None,
+            exdates=self.exdates if "exdates" in named else None,
         )
 
 
@@ -107,7 +116,8 @@ def series_routes(callers: Callers, means: Means, undo: UndoTokens) -> APIRouter
 
     @router.patch(_ONE, response_model=SeriesAnswer, responses=problems(400, 401, 404, 409, 412, 422))
     async def change(series_id: UUID, body: SeriesPatch, principal: Writer, expected: Expected) -> Response:
-        """Change rule, policies or zone, from the open instance on; it keeps its date, and the past stays."""
+        """Change rule, policies, zone or left out slots, from the open instance on; it keeps its date, and the past
+        stays."""
         actor = actor_of(principal)
         view = await commands.edit_series(means, actor, principal.user_id, series_id, body.edit(), expected)
         return _answer(view, undo)
