@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 from redis.asyncio import Redis
@@ -186,8 +187,8 @@ class Place:
             await self.replica().evaluation.on_task(event)
         return series
 
-    async def depth(self) -> int:
-        return await DueIndex(self.redis, AWAITED_INDEX_NAME).depth()
+    async def depth(self, index: str = AWAITED_INDEX_NAME) -> int:
+        return await DueIndex(self.redis, index).depth()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -251,21 +252,73 @@ async def _due_now(place: Place, count: int = 1, **rule: str) -> list[SeriesSnap
     return made
 
 
-async def test_a_delivery_that_died_anywhere_is_healed_by_the_next(fresh: Place) -> None:
+Delivery = Callable[[Place, Replica, SeriesSnapshot], Awaitable[object]]
+
+
+async def _an_open_instance(place: Place, replica: Replica, series: SeriesSnapshot) -> None:
+    await replica.evaluation.on_task(place.task_api.tip(series.series_id))
+
+
+async def _a_closed_instance(place: Place, replica: Replica, series: SeriesSnapshot) -> None:
+    if place.task_api.tip(series.series_id).is_open:
+        place.task_api.close(series.series_id, datetime.now(UTC))
+    await replica.evaluation.on_task(place.task_api.tip(series.series_id))
+
+
+async def _a_series_with_a_closed_tip(place: Place, replica: Replica, series: SeriesSnapshot) -> None:
+    if place.task_api.tip(series.series_id).is_open:
+        place.task_api.close(series.series_id, datetime.now(UTC))
+    await replica.evaluation.on_series(place.task_api.known[series.series_id])
+
+
+async def _a_series_with_an_open_tip(place: Place, replica: Replica, series: SeriesSnapshot) -> None:
+    await replica.evaluation.on_series(place.task_api.known[series.series_id])
+
+
+_AWAITS = {"after put_task", "before add", "after add"}
+_CLOSES = _AWAITS | {"before occurrence_generated", "after occurrence_generated"}
+
+
+@pytest.mark.parametrize(
+    ("deliver", "index", "passes"),
+    [
+        pytest.param(_an_open_instance, AWAITED_INDEX_NAME, _AWAITS | {"after series"}, id="open"),
+        pytest.param(_a_closed_instance, INDEX_NAME, _CLOSES | {"after series"}, id="closed"),
+        pytest.param(
+            _a_series_with_a_closed_tip, INDEX_NAME, _CLOSES | {"after put_series"}, id="series, closed"
+        ),
+        pytest.param(
+            _a_series_with_an_open_tip, AWAITED_INDEX_NAME, _AWAITS | {"after put_series"}, id="series, open"
+        ),
+    ],
+)
+async def test_a_delivery_that_died_anywhere_is_healed_by_the_next(
+    fresh: Place, deliver: Delivery, index: str, passes: set[str]
+) -> None:
+    """Whatever is delivered: in the end one thing of each series is looked after, and what was closed has its offer;
+    that was not out before somebody looked after it."""
     points: list[str] = []
     begun: list[SeriesSnapshot] = []
 
-    async def deliver(faults: FaultPoints) -> None:
+    async def die(faults: FaultPoints) -> None:
         begun.append(fresh.task_api.begin(datetime.now(UTC) + DAY))
-        await fresh.replica(faults).evaluation.on_task(fresh.task_api.events[-1])
+        await deliver(fresh, fresh.replica(faults), begun[-1])
 
-    async for point in _dying(deliver):
+    async for point in _dying(die):
         points.append(point)
-        await fresh.replica().evaluation.on_task(fresh.task_api.events[-1])
-        assert await fresh.depth() == len(begun), point
-    assert "before add" in points
-    assert "after put_task" in points
-    assert fresh.offers() == []
+        offered = {offer.series_id for offer in fresh.offers()}
+        looked_after = await fresh.depth(index)
+        assert begun[-1].series_id not in offered or looked_after == len(begun), point
+        await deliver(fresh, fresh.replica(), begun[-1])
+        assert await fresh.depth(index) == len(begun), point
+        assert len({offer.series_id for offer in fresh.offers()}) == (
+            len(begun) if index == INDEX_NAME else 0
+        ), point
+    assert passes <= set(points)
+    await fresh.settle()
+    for series in begun:
+        chain = fresh.task_api.chains[series.series_id]
+        assert [task.is_open for task in chain] == ([False, True] if index == INDEX_NAME else [True])
 
 
 async def test_a_sweep_that_died_anywhere_is_done_by_another_and_makes_one(fresh: Place) -> None:
