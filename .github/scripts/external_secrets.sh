@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.."
 # skaffold says which cluster it means.
 cluster() { kubectl ${SKAFFOLD_KUBE_CONTEXT:+--context "$SKAFFOLD_KUBE_CONTEXT"} "$@"; }
 cluster apply -f k8s/base/namespace.yaml
-helm template taskstream helm/taskstream --namespace todo "$@" --show-only templates/externalsecrets.yaml \
-  | cluster apply --namespace todo -f -
+# Not straight into a pipe, whose end alone would say whether it went well.
+secrets=$(helm template taskstream helm/taskstream --namespace todo "$@" --show-only templates/externalsecrets.yaml)
+printf '%s\n' "$secrets" | cluster apply --namespace todo -f -
 cluster wait externalsecrets --all --namespace todo --for condition=Ready --timeout 2m

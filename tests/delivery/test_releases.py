@@ -108,6 +108,9 @@ def installation(box: Toolbox, tmp_path: Path) -> Installation:
     for name, text in (("helm", _HELM), ("kubectl", _KUBECTL)):
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
+    for name in ("staging", "production"):
+        with (tmp_path / f"helm/taskstream/values-{name}.yaml").open("a") as values:
+            values.write("networkPolicy: {kubernetesApi: {cidrs: [10.96.0.1/32]}}\n")
     made = Installation(tmp_path, box)
     made.git("init", "--quiet")
     made.git("add", ".github", "k8s", "components", "helm")
@@ -152,6 +155,17 @@ def test_secrets_come_before_postgresql_does(installation: Installation) -> None
     piped = [one for one in yaml.safe_load_all((installation.checkout / "piped.yaml").read_text()) if one]
     assert {one["kind"] for one in piped} == {"ExternalSecret"}
     assert "postgres-secret" in {one["metadata"]["name"] for one in piped}
+
+
+def test_what_the_chart_is_refused_for_stops_a_release_before_anything_is_changed(
+    installation: Installation,
+) -> None:
+    values = installation.checkout / "helm/taskstream/values-production.yaml"
+    values.write_text(values.read_text().replace("10.96.0.1/32", ""))
+    done = installation.run("release.sh", "production")
+    assert done.returncode != 0
+    assert "give the addresses of this cluster's API server" in done.stderr
+    assert not [call for call in installation.calls if "--kustomize" in call or "upgrade" in call]
 
 
 def test_a_provider_s_stores_are_not_waited_for(installation: Installation) -> None:
