@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 from redis.asyncio import Redis
@@ -19,6 +19,7 @@ from task_api.adapters.argon2_passwords import Argon2Passwords
 from task_api.adapters.postgres.accounts import PostgresAccounts
 from task_api.adapters.redis_sessions import RedisRevokedSessions
 from task_api.app import build
+from task_api.application.audit import AuditLine, Origin
 
 _KEY = {"name": "script", "scopes": ["tasks:read"]}
 
@@ -49,7 +50,8 @@ async def _login_while(change: dict[str, Any], settings: Any, engine: Any, perso
             body = {"email": person.email, "password": PASSWORD}
             login = asyncio.create_task(client.post("/api/v1/auth/login", json=body))
             await passwords.checked.wait()
-            await PostgresAccounts(engine).manage(person.id, at=datetime.now(UTC), **change)
+            line = AuditLine(uuid4(), datetime.now(UTC), "test", True, person.id, Origin(None, None))
+            await PostgresAccounts(engine).manage(person.id, line=line, **change)
             passwords.go_on.set()
             answer = await login
         await sidecar.aclose()

@@ -84,6 +84,33 @@ async def test_a_new_role_counts_with_the_next_login(admin: Any, ada: Any, http:
     )
 
 
+async def test_a_change_without_its_line_is_not_made(admin: Any, ada: Any, rows: Any) -> None:
+    change = {"role": "admin", "disabled": True}
+    # The log takes no line of this account: as if the process had died between the two.
+    await rows(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE EXCEPTION 'no line'; END$$"
+    )
+    await rows(
+        "CREATE TRIGGER refuse BEFORE INSERT ON audit_log FOR EACH ROW "
+        f"WHEN (NEW.user_id = '{ada.id}') EXECUTE FUNCTION refuse()"
+    )
+    try:
+        await admin.call("PATCH", f"{ADMIN}/users/{ada.id}", 500, json=change)
+    finally:
+        await rows("DROP TRIGGER refuse ON audit_log")
+        await rows("DROP FUNCTION refuse")
+    await ada.call("GET", "/api/v1/tasks", 200)
+    shown = (await admin.call("GET", f"{ADMIN}/users/{ada.id}", 200)).json()
+    assert (shown["role"], shown["disabled_at"]) == ("user", None)
+    await admin.call("PATCH", f"{ADMIN}/users/{ada.id}", 200, json=change)
+    audit = await admin.call("GET", f"{ADMIN}/audit", 200, params={"user_id": str(ada.id)})
+    (line,) = [one for one in audit.json()["items"] if one["action"] == "account_changed_by_admin"]
+    assert line["detail"] == {"admin": str(admin.id), **change}
+    assert line["address"]
+    assert line["request_id"]
+
+
 async def test_each_step_leaves_its_line(admin: Any, register: Any, http: Any, rows: Any) -> None:
     person = await register()
     await http.post("/api/v1/auth/login", json={"email": person.email, "password": PASSWORD})

@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from task_api.adapters.fernet_seal import Seal, read_encryption_keys
 from task_api.adapters.postgres.accounts import PostgresAccounts
-from task_api.adapters.postgres.audit_log import PostgresAudit
 from task_api.adapters.postgres.database import connect
 from task_api.adapters.postgres.preferences import PostgresPreferences
-from task_api.application.audit import Audit, Origin
+from task_api.application.audit import AuditLine, Origin
 from task_api.domain.account import email_key
+from task_api.domain.ids import new_id
 
 
 async def grant_admin(database_url: str, email: str, authority: str | None = None) -> bool:
@@ -25,11 +25,16 @@ async def grant_admin(database_url: str, email: str, authority: str | None = Non
         if found is None:
             return False
         account, _ = found
-        await accounts.manage(account.id, "admin", None, datetime.now(UTC))
-        audit = Audit(PostgresAudit(engine), _now)
-        detail = {"role": "admin", "by": "operator"}
-        await audit.note("account_changed_by_operator", Origin(None, None), user_id=account.id, detail=detail)
-        return True
+        line = AuditLine(
+            new_id(),
+            datetime.now(UTC),
+            "account_changed_by_operator",
+            True,
+            account.id,
+            Origin(None, None),
+            {"role": "admin", "by": "operator"},
+        )
+        return await accounts.manage(account.id, "admin", None, line) is not None
 
 
 async def renew_encryption(database_url: str, encryption_keys: str, authority: str | None = None) -> int:
@@ -45,7 +50,3 @@ async def _engine(database_url: str, authority: str | None) -> AsyncIterator[Asy
         yield engine
     finally:
         await engine.dispose()
-
-
-async def _now() -> datetime:
-    return datetime.now(UTC)

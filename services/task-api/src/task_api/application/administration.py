@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from task_api.application.account_ports import RevokedSessions
+from task_api.application.audit import AuditLine, Origin, count_action
 from task_api.application.ports import Now, Position
 from task_api.domain.account import Account
 from task_api.domain.errors import AccountUnknown
+from task_api.domain.ids import new_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,12 @@ class ManagedAccounts(Protocol):
         """Read one account."""
 
     async def manage(
-        self, user_id: UUID, role: str | None, disabled: bool | None, at: datetime
+        self, user_id: UUID, role: str | None, disabled: bool | None, line: AuditLine
     ) -> tuple[Managed, Sequence[UUID]] | None:
-        """Write what is not None and revoke the account's sessions: it as it is now, and the families that ended."""
+        """Write what is not None, revoke the account's sessions and note it, all at once, at the time of the line.
+
+        Gives the account as it is now, and the families that ended; None, and no line, when there is none.
+        """
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,21 @@ class Administration:
     revoked: RevokedSessions
     now: Now
 
-    async def change(self, user_id: UUID, *, role: str | None, disabled: bool | None) -> Managed:
+    async def change(
+        self, user_id: UUID, *, role: str | None, disabled: bool | None, admin_id: UUID, origin: Origin
+    ) -> Managed:
         """Change the role, disable or enable; its sessions end either way. Raises AccountUnknown."""
-        changed = await self.store.manage(user_id, role, disabled, await self.now())
+        asked: dict[str, Any] = {"role": role, "disabled": disabled}
+        detail = {"admin": str(admin_id)} | {
+            name: value for name, value in asked.items() if value is not None
+        }
+        line = AuditLine(
+            new_id(), await self.now(), "account_changed_by_admin", True, user_id, origin, detail
+        )
+        changed = await self.store.manage(user_id, role, disabled, line)
         if changed is None:
             raise AccountUnknown("there is no such account")
+        count_action(line)
         managed, families = changed
         for family_id in families:
             await self.revoked.add(family_id)

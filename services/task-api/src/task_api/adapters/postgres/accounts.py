@@ -13,12 +13,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.types import TypeEngine
 
+from task_api.adapters.postgres.audit_log import append_line
 from task_api.adapters.postgres.database import PostgresDatabase, storage_errors
 from task_api.adapters.postgres.rows import Row
 from task_api.adapters.postgres.tables import refresh_tokens, session_families, users
 from task_api.adapters.postgres.transaction import PostgresTransaction
 from task_api.application.account_ports import EndedSession, NewSession, Rotated
 from task_api.application.administration import Managed
+from task_api.application.audit import AuditLine
 from task_api.application.ports import Position
 from task_api.domain.account import Account, email_key
 from task_api.domain.errors import EmailTaken
@@ -200,9 +202,10 @@ class PostgresAccounts:
         return None if row is None else Managed(account_of(row), row["disabled_at"])
 
     async def manage(
-        self, user_id: UUID, role: str | None, disabled: bool | None, at: datetime
+        self, user_id: UUID, role: str | None, disabled: bool | None, line: AuditLine
     ) -> tuple[Managed, Sequence[UUID]] | None:
-        """Write what is not None and revoke the sessions, together."""
+        """Write what is not None, revoke the sessions and append the line, together."""
+        at = line.at
         values: dict[str, Any] = {"updated_at": at}
         if role is not None:
             values["role"] = role
@@ -220,6 +223,7 @@ class PostgresAccounts:
                 .values(revoked_at=at)
                 .returning(family.c.id)
             )
+            await work.connection.execute(append_line(line))
             return Managed(account_of(row), row["disabled_at"]), [one.id for one in ended]
 
     async def open_session(self, user_id: UUID, session: NewSession) -> Account | None:

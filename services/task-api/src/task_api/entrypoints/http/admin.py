@@ -117,14 +117,14 @@ def admin_routes(
     )
     async def change(user_id: UUID, body: AdminUserPatch, admin: Admin, request: Request) -> Response:
         """Change an account's role, or disable it; its sessions end."""
-        found = await administration.change(user_id, role=body.role, disabled=body.disabled)
-        forget_keys()
-        await audit.note(
-            "account_changed_by_admin",
-            origin_of(request),
-            user_id=user_id,
-            detail={"admin": str(admin.user_id), **body.model_dump(exclude_none=True)},
+        found = await administration.change(
+            user_id,
+            role=body.role,
+            disabled=body.disabled,
+            admin_id=admin.user_id,
+            origin=origin_of(request),
         )
+        forget_keys()
         return json_answer(_user(found.account, found.disabled_at))
 
     @router.get(
