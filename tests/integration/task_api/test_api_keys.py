@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.integration.task_api.test_metrics import moves
+
+from service_kit.testing.fakes import ManualClock
+from task_api.adapters.postgres.api_keys import PostgresApiKeys
+from task_api.application.api_keys import ApiKeys
+from task_api.application.audit import Origin
 
 KEYS = "/api/v1/api-keys"
 TASKS = "/api/v1/tasks"
@@ -75,6 +82,36 @@ async def test_its_use_is_noted_once_a_minute(ada: Any, http: Any) -> None:
     await ask(http, made["key"], "GET", TASKS)
     (listed,) = (await ada.call("GET", KEYS, 200)).json()["items"]
     assert listed["last_used_at"] == first
+
+
+async def test_its_first_use_of_a_day_is_in_the_audit_log(ada: Any, engine: Any, rows: Any) -> None:
+    made = await make(ada)
+    day = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
+    times = [day, day, day + timedelta(minutes=20), day + timedelta(minutes=40), day + timedelta(hours=20)]
+    clock = ManualClock(day)
+    keys = ApiKeys(PostgresApiKeys(engine), clock.now)
+    for moment in times:
+        clock.instant = moment
+        # Replicas that ask at the same moment.
+        found = await asyncio.gather(
+            *(keys.find(made["key"], Origin("192.0.2.7", f"r{n}")) for n in range(5))
+        )
+        assert {str(key.id) for key in found if key is not None} == {made["id"]}
+    lines = await rows(
+        "SELECT at, address, succeeded, detail FROM audit_log "
+        "WHERE user_id = :id AND action = 'api_key' ORDER BY at",
+        id=ada.id,
+    )
+    assert [line["at"] for line in lines] == [times[0], times[3]]
+    assert [(line["address"], line["succeeded"]) for line in lines] == [("192.0.2.7", True)] * 2
+    assert lines[0]["detail"] == {"key": made["id"]}
+
+
+async def test_a_use_is_counted_with_its_line(ada: Any, http: Any) -> None:
+    made = await make(ada)
+    with moves("account_actions_total", 1, action="api_key", outcome="succeeded"):
+        for _ in range(3):
+            assert await ask(http, made["key"], "GET", TASKS) == 200
 
 
 async def test_at_most_fifty(ada: Any) -> None:

@@ -11,12 +11,15 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
+from task_api.application.audit import AuditLine, Origin, count_action
 from task_api.application.ports import Now
 from task_api.domain.errors import ApiKeyNotFound, TooManyApiKeys
 from task_api.domain.ids import new_id
 
 PREFIX = "tsk_"
 KEYS_MAX = 50
+AUDITED_AS = "api_key"
+"""How the audit log calls that somebody came in by a key, or was refused."""
 
 
 class Scope(StrEnum):
@@ -39,6 +42,14 @@ class ApiKey:
     last_used_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A key that was good, and whether this use of it got a line in the audit log."""
+
+    key: ApiKey
+    has_line: bool
+
+
 class ApiKeyStore(Protocol):
     """Where keys are kept; every method is one statement."""
 
@@ -51,8 +62,11 @@ class ApiKeyStore(Protocol):
     async def remove(self, user_id: UUID, key_id: UUID) -> bool:
         """Delete a key of this user; False when there is none."""
 
-    async def use(self, key_hash: bytes, at: datetime) -> ApiKey | None:
-        """Read a key that has not expired, of an account that is not disabled, and note its use, minute by minute."""
+    async def use(self, key_hash: bytes, line: AuditLine) -> Used | None:
+        """Read a key that has not expired, of an account that is not disabled, and note its use, minute by minute.
+
+        With its first use of a day in UTC the line is written too, for its owner.
+        """
 
 
 @dataclass(frozen=True)
@@ -82,9 +96,15 @@ class ApiKeys:
         if not await self.store.remove(user_id, key_id):
             raise ApiKeyNotFound("there is no such API key")
 
-    async def find(self, secret: str) -> ApiKey | None:
-        """Give the key that a secret is, if it is good."""
-        return await self.store.use(key_hash(secret), await self.now())
+    async def find(self, secret: str, origin: Origin) -> ApiKey | None:
+        """Give the key that a secret is, if it is good. Its first use of a day is in the audit log."""
+        line = AuditLine(new_id(), await self.now(), AUDITED_AS, True, None, origin)
+        used = await self.store.use(key_hash(secret), line)
+        if used is None:
+            return None
+        if used.has_line:
+            count_action(line)
+        return used.key
 
 
 def key_hash(secret: str) -> bytes:

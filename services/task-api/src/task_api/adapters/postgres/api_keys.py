@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from task_api.adapters.postgres.database import PostgresDatabase, storage_errors
 from task_api.adapters.postgres.tables import api_keys, users
-from task_api.application.api_keys import ApiKey, Scope
+from task_api.application.api_keys import ApiKey, Scope, Used
+from task_api.application.audit import AuditLine
 
 _COLUMNS = ("id", "user_id", "name", "scopes", "created_at", "expires_at", "last_used_at")
 
@@ -32,7 +32,8 @@ _ADD = _statement(
     """,
     **{name: name for name in ("id", "user_id", "name", "scopes", "hash", "created_at", "expires_at")},
 )
-# One round trip: the key, and at most once a minute the note that it was used.
+# One round trip: the key, at most once a minute the note that it was used, and a line of the audit log for the first
+# use of each day in UTC. Who waited for another's note looks at the row anew, and notes nothing.
 _USE = _statement(
     """
     WITH found AS (
@@ -41,12 +42,24 @@ _USE = _statement(
     ), noted AS (
         UPDATE api_keys SET last_used_at = :at FROM found
         WHERE api_keys.id = found.id
-            AND (found.last_used_at IS NULL OR found.last_used_at < :at - interval '1 minute')
+            AND (api_keys.last_used_at IS NULL OR api_keys.last_used_at < :at - interval '1 minute')
+        RETURNING found.id, found.user_id, found.last_used_at
+    ), line AS (
+        INSERT INTO audit_log (id, at, action, succeeded, user_id, address, request_id, detail)
+        SELECT :line_id, :at, :action, true, user_id, :address, :request_id, jsonb_build_object('key', id)
+        FROM noted
+        WHERE last_used_at IS NULL OR date_trunc('day', last_used_at, 'UTC') < date_trunc('day', :at, 'UTC')
+        RETURNING 1
     )
-    SELECT id, user_id, name, scopes, created_at, expires_at, last_used_at FROM found
+    SELECT id, user_id, name, scopes, created_at, expires_at, last_used_at,
+        EXISTS (SELECT FROM line) AS has_line FROM found
     """,
     hash="hash",
     at="created_at",
+    line_id="id",
+    action="name",
+    address="name",
+    request_id="name",
 )
 
 
@@ -85,10 +98,18 @@ class PostgresApiKeys:
         gone = delete(api_keys).where(api_keys.c.id == key_id, api_keys.c.user_id == user_id)
         return bool(await self._rows(gone.returning(api_keys.c.id)))
 
-    async def use(self, key_hash: bytes, at: datetime) -> ApiKey | None:
+    async def use(self, key_hash: bytes, line: AuditLine) -> Used | None:
         """Read a good key and note its use."""
-        rows = await self._rows(_USE, {"hash": key_hash, "at": at})
-        return _key(rows[0]) if rows else None
+        values = {
+            "hash": key_hash,
+            "at": line.at,
+            "line_id": line.id,
+            "action": line.action,
+            "address": line.origin.address,
+            "request_id": line.origin.request_id,
+        }
+        rows = await self._rows(_USE, values)
+        return Used(_key(rows[0]), rows[0]["has_line"]) if rows else None
 
     async def _rows(self, statement: Any, values: dict[str, Any] | None = None) -> Sequence[Any]:
         with storage_errors():

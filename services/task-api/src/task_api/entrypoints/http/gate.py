@@ -15,7 +15,7 @@ from fastapi.security.utils import get_authorization_scheme_param
 from service_kit.auth import Principal, TokenVerifier, invalid_token, missing_token
 from service_kit.problems import Problem
 from service_kit.rate_limits import Limit, RateLimiter
-from task_api.application.api_keys import PREFIX, ApiKeys, Scope
+from task_api.application.api_keys import AUDITED_AS, PREFIX, ApiKeys, Scope
 from task_api.application.audit import Audit
 from task_api.application.usage_metrics import KEY_LOOKUPS
 from task_api.entrypoints.http.aliases import OWNER_KEY, is_owner
@@ -118,11 +118,11 @@ class Gate:
         known = self._known.get(secret)
         if known is None or known.until < monotonic():
             before = self._forgotten
-            found = await self._keys.find(secret)
+            found = await self._keys.find(secret, origin_of(request))
             KEY_LOOKUPS.labels("nowhere" if found is None else "stored").inc()
             if found is None:
                 self._known.pop(secret, None)
-                await self._audit.note("api_key", origin_of(request), succeeded=False)
+                await self._audit.note(AUDITED_AS, origin_of(request), succeeded=False)
                 raise invalid_token("The API key is not valid, has expired or was revoked.")
             principal = Principal(found.user_id, frozenset(), None, str(found.id))
             known = _Known(principal, frozenset(found.scopes), monotonic() + _KEPT_SECONDS)
