@@ -10,12 +10,14 @@ from uuid import uuid4
 import httpx
 import orjson
 import pytest
+from argon2 import Parameters, extract_parameters
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from service_kit.sidecar import Answer
 from service_kit.testing.fakes import AnsweringSidecar
 from service_kit.testing.tokens import SigningKey
+from task_api.adapters.argon2_passwords import Argon2Passwords
 from task_api.app import build
 from task_api.settings import Settings
 
@@ -81,6 +83,42 @@ async def test_wrong_logins_are_all_the_same(http: httpx.AsyncClient, ada: Perso
         assert (answer.status_code, answer.json()["error_code"]) == (401, "invalid_credentials")
         assert answer.headers["www-authenticate"] == "Bearer"
     assert wrong.json()["detail"] == nobody.json()["detail"]
+
+
+class CountedPasswords(Argon2Passwords):
+    """Notes what each hash that is verified or made costs."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.verified: list[Parameters] = []
+        self.made = 0
+
+    async def hash(self, password: str) -> str:
+        self.made += 1
+        return await super().hash(password)
+
+    def _verify(self, kept: str, password: str) -> bool:
+        self.verified.append(extract_parameters(kept))
+        return super()._verify(kept, password)
+
+
+async def test_an_address_that_nobody_has_costs_a_login_as_much(
+    ada: Person, settings: Settings, engine: Any
+) -> None:
+    passwords = CountedPasswords()
+    async with Redis.from_url(settings.redis_url.get_secret_value(), decode_responses=True) as redis:
+        sidecar = AnsweringSidecar(settings, lambda _: Answer(503))
+        app = build(settings, engine=engine, redis=redis, sidecar=sidecar, passwords=passwords)
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://task-api"
+        ) as client:
+            for email in (ada.email, "nobody@example.org"):
+                assert (await login(client, email, "not the password")).status_code == 401
+        await sidecar.aclose()
+    passwords.close()
+    assert len(passwords.verified) == 2, "once each"
+    assert passwords.verified[0] == passwords.verified[1]
+    assert passwords.made == 0
 
 
 async def test_a_login_is_a_session_of_its_own(http: httpx.AsyncClient, ada: Person) -> None:
