@@ -52,8 +52,16 @@ async def rebuild(redis_url: str, service: str, wait: float) -> float:
                 )
             await asyncio.sleep(_LOOK_SECONDS)
             renewed = await _is_renewed(redis, service, None if before is None else before.generation)
-            steady = steady + 1 if renewed and (await client.get("/health/ready")).is_success else 0
+            steady = steady + 1 if renewed and await _is_ready(client) else 0
     return time.monotonic() - began
+
+
+async def _is_ready(client: httpx.AsyncClient) -> bool:
+    """A cluster's Service lets nobody in while no replica is ready: that is no answer, and no failure either."""
+    try:
+        return (await client.get("/health/ready")).is_success
+    except httpx.TransportError:
+        return False
 
 
 async def _is_renewed(redis: Redis, service: str, former: str | None) -> bool:
