@@ -2,8 +2,9 @@
 fails with and without having written, lost proposals, a flush of everything.
 
 The model of task-api inserts successors as the real one does. What must hold: one closing of one instance under one
-version of the series has one proposal, however often it goes out; in the end every closed tip of a series that goes on
-has its successor; keys strictly increase.
+version of the series has one proposal, however often it goes out, and none under an older version than that of its
+closing; in the end every closed tip of a series that goes on has its successor; keys strictly increase; and the
+documents of each series and its tip say the newest that there was to hear.
 """
 
 from __future__ import annotations
@@ -114,6 +115,8 @@ class ModelTaskApi(FakeTaskApi):
     events: list[TaskSnapshot | SeriesSnapshot] = field(default_factory=list)
     tasks: dict[UUID, TaskSnapshot] = field(default_factory=dict)
     chains: dict[UUID, list[UUID]] = field(default_factory=dict)
+    closed_under: dict[tuple[UUID, int | None], int] = field(default_factory=dict)
+    """The version of the series at each closing."""
     names: int = 0
 
     def __post_init__(self) -> None:
@@ -189,6 +192,8 @@ class ModelTaskApi(FakeTaskApi):
         assert series_id is not None
         task = task.model_copy(update={"series_version": self.known[series_id].version})
         self.tasks[task.task_id] = task
+        if not task.is_open:
+            self.closed_under[task.task_id, task.closed_version] = self.known[series_id].version
         self._retip(series_id)
         self.events.append(task)
 
@@ -244,6 +249,7 @@ class World:
         self.queue: list[TaskSnapshot | SeriesSnapshot] = []
         self.running: dict[asyncio.Task[bool], TaskSnapshot | SeriesSnapshot | None] = {}
         """What comes again if it dies: an event. A sweep does not."""
+        self.stale: list[str] = []
 
     def _make_task_api(self) -> ModelTaskApi:
         return ModelTaskApi(self.scheduler)
@@ -255,6 +261,7 @@ class World:
         for _ in range(STEPS):
             await self._anything()
         await self._quiet_down()
+        await self._to_the_end(self._read_documents())
 
     async def _anything(self) -> None:
         self._collect()
@@ -361,7 +368,25 @@ class World:
                 return
         raise AssertionError(f"it does not come to rest: {self.queue[:3]}")
 
+    async def _read_documents(self) -> None:
+        documents = self.first.documents
+        generation = await documents.generation()
+        assert generation is not None
+        for series_id, series in self.task_api.known.items():
+            tip = self.task_api.tip(series_id)
+            found = await documents.read(
+                generation.name, task_id=tip.task_id, series_id=series_id, user_id=series.user_id
+            )
+            for held, newest in ((found.series, series.version), (found.task, tip.version)):
+                if held is None or held.value.version != newest:
+                    self.stale.append(f"{held} is out of date: there is version {newest}")
+
     def check(self) -> None:
+        assert not self.stale, self.stale
+        for (task_id, closed_version, series_version), said in self.bus.said.items():
+            if closed_version is not None:
+                under = self.task_api.closed_under[task_id, closed_version]
+                assert series_version >= under, f"{said} came of a series older than the closing, {under}"
         for closing, said in self.bus.said.items():
             # What the schedule offers names no closing: there the clock has a say, and task-api takes the first.
             assert len(said) == 1 or closing[1] is None, f"{closing} was proposed as {said}"

@@ -26,7 +26,7 @@ async def test_whatever_happens_each_series_comes_to_today(seed: int) -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("block", range(50))
+@pytest.mark.parametrize("block", range(100))
 async def test_whatever_happens_for_long(block: int) -> None:
     for seed in range(1_000 + block * 100, 1_100 + block * 100):
         with of_seed(seed):
