@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import jwt
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 from sqlalchemy import text
 from tests.integration.task_api.conftest import PASSWORD, Person
@@ -228,7 +231,8 @@ async def test_one_that_dies_half_way_is_gone_on_with(
         await erase.work()
     (left,) = await rows("SELECT count(*) AS n FROM tasks WHERE user_id = :id", id=ada.id)
     assert left["n"] == 15
-    await erase.work()
+    started_again = replace(erase)
+    await started_again.work()
     assert await rows("SELECT 1 FROM users WHERE id = :id", id=ada.id) == []
     (told,) = await rows(
         "SELECT count(*) AS n FROM outbox "
@@ -236,4 +240,39 @@ async def test_one_that_dies_half_way_is_gone_on_with(
         id=str(ada.id),
     )
     assert told["n"] == 25
+    await rows("DELETE FROM outbox")
+
+
+async def test_an_erasure_that_fails_holds_up_nobody_behind_it(
+    ada: Any, bob: Any, erase: EraseAccount, clock: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is left alone for a while, tells its error, and comes again; how long it waits is measured."""
+    await erase.work()
+    erase = replace(erase, now=clock.now)
+    for person in (ada, bob):
+        await person.create()
+        await person.call("DELETE", ME, 202, json={"password": PASSWORD})
+        clock.advance(timedelta(seconds=1))
+    removed, tries = PostgresErasing.remove_account, []
+
+    async def failing(self: PostgresErasing, user_id: UUID, *arguments: Any) -> None:
+        if user_id == ada.id:
+            tries.append(user_id)
+            raise StorageUnavailable("57014")
+        await removed(self, user_id, *arguments)
+
+    monkeypatch.setattr(PostgresErasing, "remove_account", failing)
+    with pytest.raises(StorageUnavailable, match="57014"):
+        await erase.work()
+    left = await rows("SELECT id FROM users WHERE id = ANY(:ids)", ids=[ada.id, bob.id])
+    assert [row["id"] for row in left] == [ada.id]
+    clock.advance(timedelta(minutes=4))
+    await erase.work()
+    assert len(tries) == 1, "left alone for now"
+    assert REGISTRY.get_sample_value("erasure_oldest_age_seconds") == 242
+    monkeypatch.undo()
+    clock.advance(timedelta(minutes=1))
+    await erase.work()
+    assert await rows("SELECT 1 FROM users WHERE id = :id", id=ada.id) == []
+    assert REGISTRY.get_sample_value("erasure_oldest_age_seconds") == 0
     await rows("DELETE FROM outbox")

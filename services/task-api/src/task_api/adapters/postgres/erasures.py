@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from task_api.adapters.postgres.audit_log import append_line
@@ -26,8 +26,8 @@ from task_api.adapters.postgres.tables import (
 )
 from task_api.adapters.postgres.transaction import owner_of
 from task_api.application.audit import AuditLine
-from task_api.application.erase_account import Chunk
-from task_api.application.ports import Announcement
+from task_api.application.ports import Announcement, Owner
+from task_api.domain.task import Task
 
 _NOBODYS_ADDRESS = "erased"
 
@@ -38,28 +38,32 @@ class PostgresErasing:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def chunk(self, limit: int) -> Chunk | None:
-        """Lock the account that waits longest and some of its tasks."""
+    async def next(self, besides: Collection[UUID]) -> Owner | None:
+        """Lock the account that waits longest."""
         waiting = (
             select(users, EPOCH)
-            .where(users.c.erase_requested_at.is_not(None))
+            .where(users.c.erase_requested_at.is_not(None), not_(among(users.c.id, besides)))
             .order_by(users.c.erase_requested_at, users.c.id)
             .limit(1)
             .with_for_update(of=users, skip_locked=True)
         )
         account = (await self._connection.execute(waiting)).mappings().one_or_none()
-        if account is None:
-            return None
+        return None if account is None else owner_of(account)
+
+    async def tasks(self, user_id: UUID, limit: int) -> Sequence[tuple[Task, int | None]]:
+        """Lock tasks as everybody does, by id, but find them by number: in that order an index has one person's."""
+        theirs = tasks.c.user_id == user_id
+        some = await self._connection.execute(
+            select(tasks.c.id).where(theirs).order_by(tasks.c.number).limit(limit)
+        )
         found = await self._connection.execute(
             select(tasks, series.c.version.label("series_version"))
             .select_from(tasks.outerjoin(series, series.c.id == tasks.c.series_id))
-            .where(tasks.c.user_id == account["id"])
+            .where(theirs, among(tasks.c.id, some.scalars().all()))
             .order_by(tasks.c.id)
-            .limit(limit)
             .with_for_update(of=tasks)
         )
-        held = [(task_of(row), row["series_version"]) for row in found.mappings()]
-        return Chunk(owner_of(account), held)
+        return [(task_of(row), row["series_version"]) for row in found.mappings()]
 
     async def remove_tasks(self, task_ids: Sequence[UUID], announcements: Sequence[Announcement]) -> None:
         """Delete tasks; their reminders, history and activity go along."""
@@ -98,6 +102,15 @@ class PostgresErasures:
                 )
                 kept: str | None = (await connection.execute(found)).scalar_one_or_none()
                 return kept
+
+    async def oldest(self) -> datetime | None:
+        """Read the least moment at which an erasure was asked for that is not done."""
+        with storage_errors():
+            async with self._engine.connect() as connection:
+                asked_for = users.c.erase_requested_at
+                found = select(func.min(asked_for)).where(asked_for.is_not(None))
+                oldest: datetime | None = await connection.scalar(found)
+                return oldest
 
     async def request(self, user_id: UUID, at: datetime, line: AuditLine) -> Sequence[UUID]:
         """Shut the account: what names the person goes at once, the rest by and by."""
