@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import pytest_asyncio
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from task_api.__main__ import main
@@ -111,6 +113,49 @@ async def test_a_busy_table_is_not_waited_for_long(empty: str, monkeypatch: pyte
             await migrate(empty, "base")
     await engine.dispose()
     assert (await migrate(empty))[1] == head()
+
+
+_BY_HAND = "CREATE INDEX CONCURRENTLY ix_tasks_series_id ON tasks (series_id) WHERE series_id IS NOT NULL"
+
+
+@pytest.mark.parametrize("broken_off", [False, True])
+async def test_an_index_that_was_made_by_hand_is_taken_over(empty: str, broken_off: bool) -> None:
+    """One that broke off is there too, kept up to date by each write, and used by nothing: it is made anew."""
+    await migrate(empty, "0012")
+    engine = create_async_engine(empty)
+    by_hand = engine.execution_options(isolation_level="AUTOCOMMIT")
+    async with by_hand.connect() as connection, engine.begin() as writer:
+        await connection.execute(text("SET lock_timeout = '50ms'"))
+        if broken_off:
+            await writer.execute(text("LOCK TABLE tasks IN ROW EXCLUSIVE MODE"))
+        with pytest.raises(DBAPIError, match="lock timeout") if broken_off else nullcontext():
+            await connection.execute(text(_BY_HAND))
+        made = await connection.scalar(text("SELECT to_regclass('ix_tasks_series_id')::oid"))
+    assert await migrate(empty) == ("0012", head())
+    async with by_hand.connect() as connection:
+        found = await connection.execute(
+            text(
+                "SELECT indexrelid, indisvalid FROM pg_index WHERE indexrelid = 'ix_tasks_series_id'::regclass"
+            )
+        )
+        ((index, valid),) = found.all()
+    await engine.dispose()
+    assert (index != made, valid) == (broken_off, True)
+
+
+async def test_a_revision_that_fails_keeps_those_before_it_and_frees_their_tables(
+    empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate(empty, "0011")
+    monkeypatch.setattr(runner, "_LOCK_TIMEOUT", "50ms")
+    engine = create_async_engine(empty)
+    async with engine.begin() as writer:
+        # What writes tasks is in the way of an index on them, and of nothing else.
+        await writer.execute(text("LOCK TABLE tasks IN ROW EXCLUSIVE MODE"))
+        with pytest.raises(MigrationFailed, match="lock timeout"):
+            await migrate(empty)
+    await engine.dispose()
+    assert await migrate(empty) == ("0012", head())
 
 
 async def run(monkeypatch: pytest.MonkeyPatch, url: str, *arguments: str) -> None:

@@ -50,14 +50,21 @@ _SERIES_HISTORY = (
     .order_by(series_history.c.series_id, series_history.c.version)
 )
 
+
+def _of_tasks(ledger: Table, *order: str) -> Select[Any]:
+    """By the tasks, which an index has by person: a ledger has none of the kind."""
+    mine = select(tasks.c.id).where(tasks.c.user_id == bindparam("user_id"))
+    return select(*ledger.c).where(ledger.c.task_id.in_(mine)).order_by(*(ledger.c[name] for name in order))
+
+
 _SECTIONS = {
     "profile": _rows(users, owner="id", leave_out=frozenset({"password_hash", "email_key"})),
     "series": _rows(series, "id"),
     "series_history": _SERIES_HISTORY,
     "tasks": _rows(tasks, "id", leave_out=frozenset({"search", "title_key", "priority_rank"})),
-    "reminders": _rows(task_reminders, "task_id", "position"),
-    "history": _rows(task_history, "task_id", "version"),
-    "activity": _rows(task_activity, "task_id", "at", "id"),
+    "reminders": _of_tasks(task_reminders, "task_id", "position"),
+    "history": _of_tasks(task_history, "task_id", "version"),
+    "activity": _of_tasks(task_activity, "task_id", "at", "id"),
     "notification_reads": _rows(notification_reads, "notification_id"),
     "notification_preferences": _rows(notification_preferences),
     "notification_channels": _rows(notification_channels, "position", "id"),
