@@ -32,6 +32,9 @@ _SHAPE = {
     "indexes": """
         SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'
     """,
+    "statistics": """
+        SELECT stxname, pg_get_statisticsobjdef(oid) FROM pg_statistic_ext
+    """,
     "functions": r"""
         SELECT proname, pg_get_function_identity_arguments(oid), regexp_replace(prosrc, '\s+', ' ', 'g') FROM pg_proc
         WHERE pronamespace = 'public'::regnamespace

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from tests.integration.task_api.crowds import analyze, asking, buffers, fill, plan_of, read_whole
 
 TASKS = "/api/v1/tasks"
 SORTS = ["created_at", "updated_at", "due", "priority", "title"]
@@ -161,45 +160,42 @@ async def test_a_total_when_it_is_asked_for_and_offsets_for_older_clients(ada: A
 
 @pytest.fixture
 async def crowd(engine: Any, ada: Any, bob: Any, request: pytest.FixtureRequest) -> Any:
-    """So many tasks of ada, and as many of bob."""
-    for person in (ada, bob):
-        async with engine.begin() as connection:
-            await connection.execute(text("SET LOCAL statement_timeout = 0"))
-            await connection.execute(
-                text(
-                    """
-                    INSERT INTO tasks (id, user_id, number, title, description, status, priority, tags, due_at,
-                        due_instant, timezone, closed_by, closed_version, closed_at, completed_at, created_at,
-                        updated_at)
-                    SELECT gen_random_uuid(), :user_id, 1000000 + n, 'Task number ' || n || ' of many', 'words ' || n,
-                        CASE WHEN n % 2 = 0 THEN 'completed' ELSE 'pending' END,
-                        (ARRAY['low', 'medium', 'high', 'urgent'])[1 + n % 4], ARRAY['t' || n % 1000],
-                        at, at, 'UTC',
-                        CASE WHEN n % 2 = 0 THEN 'completed' END, CASE WHEN n % 2 = 0 THEN 1 END,
-                        CASE WHEN n % 2 = 0 THEN at END, CASE WHEN n % 2 = 0 THEN at END, at, at
-                    FROM (SELECT n, timestamptz '2020-01-01Z' + n * interval '1 minute' AS at
-                          FROM generate_series(1, :count) AS n) AS numbered
-                    """
-                ),
-                {"user_id": person.id, "count": request.param},
-            )
-    async with engine.connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
-        await connection.execute(text("SET statement_timeout = 0"))
-        await connection.execute(text("VACUUM ANALYZE tasks"))
-        await connection.execute(text("RESET statement_timeout"))
-    return ada
+    """So many tasks of ada, and as many of bob; and the series that some of ada's are of."""
+    series_id = await fill(engine, ada.id, request.param)
+    await fill(engine, bob.id, request.param)
+    await analyze(engine)
+    return ada, series_id
 
 
-QUERIES = [
-    *({"sort": sort, "order": order} for sort in SORTS for order in ("asc", "desc")),
-    {"status": "pending"},
-    {"status": "pending", "sort": "due"},
-    {"tag": "t7"},
-    {"overdue": "true", "sort": "due"},
-    {"due_before": "2020-01-01T02:00:00Z", "sort": "due"},
-    {"number": "1000007"},
-    {"q": "number 77"},
+EARLY, LATE = "1990-02-01T00:00:00Z", "2090-01-01T00:00:00Z"
+"""Before the one and after the other lie the dues of a few tasks."""
+
+PAGE, FEW_MATCH, RANKED = 250, 100, 1_500
+"""Pages of 8 kB that may be touched: by a list that its own page ends, by one that has fewer matches than that, so that
+nothing ends it but the range, and by a search, which reads up to a thousand matches to rank them."""
+QUERIES: list[tuple[str, dict[str, str], int]] = [
+    *((TASKS, {"sort": sort, "order": order}, PAGE) for sort in SORTS for order in ("asc", "desc")),
+    (TASKS, {"status": "pending"}, PAGE),
+    (TASKS, {"status": "pending", "sort": "due"}, PAGE),
+    (TASKS, {"tag": "t7"}, PAGE),
+    (TASKS, {"overdue": "true", "sort": "due"}, PAGE),
+    (TASKS, {"due_before": LATE, "sort": "due", "order": "desc"}, PAGE),
+    (TASKS, {"due_after": EARLY, "priority": "high"}, PAGE),
+    (TASKS, {"number": "1000007"}, PAGE),
+    (TASKS, {"q": "number 77"}, PAGE),
+    *(
+        (TASKS, {**few, "sort": sort, "order": order}, FEW_MATCH)
+        for few in (
+            {"due_before": EARLY},
+            {"due_after": LATE},
+            {"priority": "urgent"},
+            {"series_id": "SERIES"},
+        )
+        for sort in ("created_at", "due", "priority")
+        for order in ("asc", "desc")
+    ),
+    # A word of a few tasks, of one in a hundred, of one in ten, and of all.
+    *((f"{TASKS}/search", {"q": words}, RANKED) for words in ("number 77", "hundredth", "tenth", "many")),
 ]
 
 
@@ -210,37 +206,14 @@ QUERIES = [
 )
 async def test_no_list_reads_more_than_a_page_needs(crowd: Any, engine: Any) -> None:
     """Buffers touched are bounded by the page, whatever the table holds; nothing is read from end to end."""
-    seen: list[tuple[str, tuple[Any, ...]]] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if "FROM tasks" in statement:
-            seen.append((statement, parameters))
-
-    for query in QUERIES:
-        seen.clear()
-        event.listen(engine.sync_engine, "before_cursor_execute", note)
-        try:
-            await crowd.call("GET", TASKS, 200, params={"limit": 20, **query})
-        finally:
-            event.remove(engine.sync_engine, "before_cursor_execute", note)
-        (statement, parameters), *_ = seen
-        async with engine.connect() as connection:
-            raw = await connection.get_raw_connection()
-            driver = raw.driver_connection
-            assert driver is not None
-            rows = await driver.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", *parameters)
-            await connection.rollback()
-        (plan,) = rows[0][0] if isinstance(rows[0][0], list) else json.loads(rows[0][0])
-        assert "tasks" not in _read_whole(plan["Plan"]), query
-        touched = _buffers(plan)
-        assert touched < 900, f"{query}: {touched} buffers"
-
-
-def _buffers(plan: dict[str, Any]) -> int:
-    return int(plan["Plan"]["Shared Hit Blocks"]) + int(plan["Plan"]["Shared Read Blocks"])
-
-
-def _read_whole(node: dict[str, Any]) -> set[str]:
-    """The tables that a plan reads from end to end."""
-    found = {node["Relation Name"]} if node["Node Type"] == "Seq Scan" else set()
-    return found.union(*(_read_whole(child) for child in node.get("Plans", [])))
+    ada, series_id = crowd
+    too_much = []
+    for path, query, most in QUERIES:
+        asked = {name: str(series_id) if value == "SERIES" else value for name, value in query.items()}
+        with asking(engine, "tasks") as sent:
+            answer = await ada.call("GET", path, 200, params={"limit": 20, **asked})
+        assert answer.json()["items"], query
+        plan = await plan_of(engine, *sent[0])
+        if "tasks" in read_whole(plan) or buffers(plan) > most:
+            too_much.append((query, buffers(plan), read_whole(plan)))
+    assert too_much == []

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Date,
     Float,
     Select,
+    SmallInteger,
     Text,
     Uuid,
     and_,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    literal_column,
     or_,
     select,
     text,
@@ -29,8 +31,9 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.types import TypeEngine
 
-from event_contracts.values import Actor, TaskStatus
+from event_contracts.values import Actor, Priority, TaskStatus
 from task_api.adapters.postgres.database import storage_errors
 from task_api.adapters.postgres.rows import (
     EPOCH,
@@ -90,10 +93,12 @@ _LIVE_TASK = _VIEW.where(
     tasks.c.user_id == bindparam("user_id", type_=Uuid),
     tasks.c.deleted_at.is_(None),
 )
+_NEVER: ColumnElement[Any] = literal_column("'infinity'::timestamptz", tasks.c.due_instant.type)
+_RANKS = {priority: rank for rank, priority in enumerate(Priority, start=1)}
 _KEYS: dict[Sort, ColumnElement[Any]] = {
     Sort.CREATED_AT: tasks.c.created_at,
     Sort.UPDATED_AT: tasks.c.updated_at,
-    Sort.DUE: func.coalesce(tasks.c.due_instant, text("'infinity'::timestamptz")),
+    Sort.DUE: func.coalesce(tasks.c.due_instant, _NEVER),
     Sort.PRIORITY: tasks.c.priority_rank,
     Sort.TITLE: tasks.c.title_key,
 }
@@ -105,10 +110,10 @@ def _view(row: Row) -> TaskView:
     return TaskView(task_of(row, reminders), joined_recurrence(row))
 
 
-def _any(column: ColumnElement[str], words: Sequence[str]) -> ColumnElement[bool]:
-    if len(words) == 1:
-        return column == str(words[0])
-    return column == any_(literal([str(word) for word in words], ARRAY(Text)))
+def _any(column: ColumnElement[Any], values: Sequence[Any], kind: TypeEngine[Any]) -> ColumnElement[bool]:
+    if len(values) == 1:
+        return column == literal(values[0], kind)
+    return column == any_(literal(values, ARRAY(kind)))
 
 
 def _conditions(user_id: UUID, only: TaskFilter) -> list[ColumnElement[bool]]:
@@ -120,19 +125,23 @@ def _conditions(user_id: UUID, only: TaskFilter) -> list[ColumnElement[bool]]:
     if only.deleted:
         conditions.append(task.purged_at.is_(None))
     if only.status:
-        conditions.append(_any(task.status, only.status))
+        conditions.append(_any(task.status, [str(status) for status in only.status], Text()))
     if only.priority:
-        conditions.append(_any(task.priority, only.priority))
+        # By its rank, which an index has.
+        ranks = [_RANKS[priority] for priority in only.priority]
+        conditions.append(_any(task.priority_rank, ranks, SmallInteger()))
     if only.tags:
         conditions.append(task.tags.contains(list(only.tags)))
     if only.series_id is not None:
         conditions.append(task.series_id == only.series_id)
     if only.number is not None:
         conditions.append(task.number == only.number)
+    # As the index has it, so that what is out of the range is not read; nothing without a due is in one.
+    due = _KEYS[Sort.DUE]
     if only.due_before is not None:
-        conditions.append(task.due_instant < only.due_before)
+        conditions.append(due < only.due_before)
     if only.due_after is not None:
-        conditions.append(task.due_instant >= only.due_after)
+        conditions += [due >= only.due_after, due < _NEVER]
     if only.updated_since is not None:
         conditions.append(task.updated_at >= only.updated_since)
     if only.overdue_at is not None:
