@@ -103,6 +103,24 @@ class RelayBehaviour:
         assert most > 1
         assert sorted(broker.out) == sorted(ids)
 
+    async def test_one_lane_works_a_backlog_off_batch_by_batch(
+        self, table: Table, broker: ScriptedBroker, seconds: Seconds
+    ) -> None:
+        ids = await table.add(count=MAX_EVENTS * 3)
+        under_way = 0
+
+        async def alone(topic: str) -> None:
+            nonlocal under_way
+            assert under_way == 0
+            under_way += 1
+            await asyncio.sleep(0.01)
+            under_way -= 1
+
+        broker.before_sending = lambda topic: asyncio.ensure_future(alone(topic))
+        await OutboxRelay(table.outbox, broker, TOPICS, lanes=1, monotonic=seconds).drain()
+        assert await table.left() == {}
+        assert sorted(broker.out) == sorted(ids)
+
     async def test_a_key_goes_out_in_its_order(
         self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
     ) -> None:

@@ -122,7 +122,8 @@ def build(
     watch_pool(engine, "requests")
     redis = redis or _closing(opened, connect_redis(settings), Redis.aclose)
     sidecar = sidecar or _closing(opened, Sidecar(settings), Sidecar.aclose)
-    relay = _relay(opened, relay_engine(url, settings.database_ca), sidecar)
+    lanes = settings.relay_lanes
+    relay = _relay(opened, relay_engine(url, settings.database_ca, lanes=lanes), sidecar, lanes)
     clock = clock or choose_clock(settings, redis)
     if passwords is None:
         passwords = Argon2Passwords(settings.password_workers)
@@ -167,11 +168,11 @@ def _closing(opened: AsyncExitStack, made: Any, close: Callable[[Any], Any]) -> 
     return made
 
 
-def _relay(opened: AsyncExitStack, engine: AsyncEngine, sidecar: Sidecar) -> Loop:
+def _relay(opened: AsyncExitStack, engine: AsyncEngine, sidecar: Sidecar, lanes: int) -> Loop:
     watch_pool(_closing(opened, engine, AsyncEngine.dispose), "relay")
-    outbox = PostgresOutbox(engine)
     topics = [topic.name for topic in produced_by(TASK_API)]
-    return Loop("outbox-relay", OutboxRelay(outbox, DaprPublisher(sidecar), topics).drain, RELAY_INTERVAL)
+    outbox = OutboxRelay(PostgresOutbox(engine), DaprPublisher(sidecar), topics, lanes=lanes)
+    return Loop("outbox-relay", outbox.drain, RELAY_INTERVAL)
 
 
 def _housekeeping(settings: Settings, engine: AsyncEngine, clock: Clock) -> Housekeeping:

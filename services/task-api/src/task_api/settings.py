@@ -112,6 +112,13 @@ class Settings(ServiceSettings, DatabaseSettings):
     database_pool_size: int = Field(
         default=10, ge=2, le=200, description="connections to PostgreSQL that requests share", examples=[10]
     )
+    relay_lanes: int = Field(
+        default=3,
+        ge=1,
+        le=10,
+        description="batches of a backlog of events that are published at once, each on a connection of its own",
+        examples=[3],
+    )
     jwt_private_keys: SecretStr = Field(
         description=(
             "private Ed25519 keys as PEM blocks, one after another. The first signs, all verify; "

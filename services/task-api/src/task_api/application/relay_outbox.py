@@ -32,7 +32,8 @@ MAX_BYTES = 1_048_576
 """Of one request. Over 4 MiB daprd refuses the whole of it."""
 
 LANES = 3
-"""How many batches of a backlog are under way at once: while the broker has one, the others are read and deleted."""
+"""How many batches of a backlog are under way at once, unless told otherwise: while the broker has one, the others are
+read and deleted. Replicas are lanes to each other, so many of them need fewer each."""
 
 ALONE_PER_ROUND = 5
 ALONE_BUDGET = 5.0
@@ -99,11 +100,13 @@ class OutboxRelay:
         broker: Broker,
         topics: Iterable[str],
         *,
+        lanes: int = LANES,
         monotonic: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         self._outbox = outbox
         self._broker = broker
+        self._lanes = lanes
         self._paces = {topic: _Pace() for topic in topics}
         self._tried_alone: dict[UUID, float] = {}
         self._monotonic = monotonic
@@ -130,7 +133,7 @@ class OutboxRelay:
         while self._has_time():
             done = await self._round()
             if done.backlog:
-                lanes = [self._lane(Share(number, LANES)) for number in range(LANES)]
+                lanes = [self._lane(Share(number, self._lanes)) for number in range(self._lanes)]
                 # All end by themselves before the first one's error is told: a batch is never left half way.
                 for ended in await asyncio.gather(*lanes, return_exceptions=True):
                     if isinstance(ended, BaseException):

@@ -93,13 +93,13 @@ _STATE = text(
 _REASON_MAX = 500
 
 
-def relay_engine(database_url: str, authority: str | None = None) -> AsyncEngine:
+def relay_engine(database_url: str, authority: str | None = None, *, lanes: int = LANES) -> AsyncEngine:
     """Give an engine of one connection a lane, for the relay alone.
 
     Its transactions stay open while the broker answers: taken from the requests' pool, a slow broker would eat into
     what requests need.
     """
-    return connect(database_url, pool_size=LANES, authority=authority)
+    return connect(database_url, pool_size=lanes, authority=authority)
 
 
 class PostgresOutbox:
