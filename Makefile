@@ -100,21 +100,22 @@ test-e2e: prepare ## The whole flow on a stack instance of its own
 test-deploy: prepare ## What Helm and kustomize render; with DEPLOY_APISERVER=1 a real API server is built and asked too
 	@$(BIN)/pytest -q tests/deploy $(ARGS)
 
-# Three lanes beside each other, for all wait a good deal: whole systems, the stations behind task-api on backing services
-# of their own, everything else here. The first two are shown when they are through.
+# Three lanes beside each other, for all wait a good deal: whole systems and how they are delivered, the stations behind
+# task-api on backing services of their own, everything else here. The first two are shown when they are through.
 # A test on real processes that fails is run again, twice at most, and what each run showed stands at the end: see
 # CONTRIBUTING.md.
 AGAIN := --reruns 2 --reruns-delay 2 --rerun-show-tracebacks -raR \
   $(addprefix --rerun-exclude-path ,tests/unit tests/contract tests/architecture)
+SYSTEMS := $(addprefix tests/,e2e deploy delivery compose observability)
 STATIONS := $(filter-out %/task_api %/__pycache__,$(wildcard tests/integration/*))
 .PHONY: test
 test: setup prepare ## Everything that guards main
 	@echo "test: three lanes run beside each other; whole systems and stations are shown at the end"
-	@$(BIN)/pytest -q $(AGAIN) tests/e2e $(ARGS) > .venv/systems.log 2>&1 & systems=$$!; \
+	@$(BIN)/pytest -q $(AGAIN) $(SYSTEMS) $(ARGS) > .venv/systems.log 2>&1 & systems=$$!; \
 	TASKSTREAM_TEST_INSTANCE=beside $(BIN)/pytest -q $(AGAIN) $(STATIONS) $(ARGS) > .venv/stations.log 2>&1 & \
 	stations=$$!; trap 'kill -TERM $$systems $$stations 2>/dev/null; wait $$systems $$stations' INT TERM; \
 	failed=0; { $(MAKE) lint type && \
-	  $(BIN)/pytest -q $(AGAIN) tests $(addprefix --ignore ,tests/e2e $(STATIONS)) $(ARGS) && \
+	  $(BIN)/pytest -q $(AGAIN) tests $(addprefix --ignore ,$(SYSTEMS) $(STATIONS)) $(ARGS) && \
 	  $(MAKE) coverage-cores; } || failed=1; \
 	wait $$stations || failed=1; echo "test: the lane of the stations"; cat .venv/stations.log; \
 	wait $$systems || failed=1; echo "test: the lane of whole systems"; cat .venv/systems.log; \

@@ -28,7 +28,8 @@ _TASKS = """
         CASE WHEN n <= :few THEN 'urgent' ELSE (ARRAY['low', 'medium', 'high'])[1 + n % 3] END,
         ARRAY['t' || n % 1000],
         CASE WHEN n % 5 > 0 THEN due END, CASE WHEN n % 5 > 0 THEN due END, 'UTC',
-        CASE WHEN n <= :few THEN cast(:series_id AS uuid) END, CASE WHEN n <= :few THEN at::text END,
+        CASE WHEN n <= :few THEN cast(:series_id AS uuid) END,
+        CASE WHEN n <= :few THEN replace((at AT TIME ZONE 'UTC')::text, ' ', 'T') END,
         CASE WHEN n % 2 = 0 THEN 'completed' END, CASE WHEN n % 2 = 0 THEN 1 END,
         CASE WHEN n % 2 = 0 THEN at END, CASE WHEN n % 2 = 0 THEN at END, at, at
     FROM (SELECT n, at, at + CASE WHEN n <= :few THEN interval '-30 years'

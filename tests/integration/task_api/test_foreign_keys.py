@@ -137,7 +137,8 @@ async def test_a_feed_does_not_read_the_past_of_a_series(
 ) -> None:
     """For each dated instance it asks whether there is a later one; a series of years has hundreds behind it."""
     await rows(
-        "UPDATE tasks SET series_id = :series, occurrence_key = created_at::text WHERE user_id = :user",
+        "UPDATE tasks SET series_id = :series, "
+        "occurrence_key = replace((created_at AT TIME ZONE 'UTC')::text, ' ', 'T') WHERE user_id = :user",
         series=crowded,
         user=ada.id,
     )

@@ -134,7 +134,7 @@ async def _play(seed: int) -> Story:
 @pytest.mark.parametrize("chunk", range(0, RUNS, CHUNK))
 async def test_any_order_with_crashes_ends_well(chunk: int) -> None:
     stories = [await _play(seed) for seed in range(chunk, chunk + CHUNK)]
-    assert sum(one.destination.probes for one in stories) > CHUNK, "no closure, so nothing was tried"
+    assert sum(one.destination.probes for one in stories) > CHUNK // 2, "no closure, so nothing was tried"
     assert any(one.deaths for one in stories)
 
 

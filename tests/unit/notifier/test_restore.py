@@ -248,13 +248,13 @@ async def test_a_channel_is_queued_again_while_one_of_its_destinations_has_no_ou
 
 @pytest.mark.parametrize("release", ["this", "the one before"])
 async def test_task_api_says_which_destination_ended_since_this_release(rig: Rig, release: str) -> None:
-    one = notification_of(uuid4(), uuid4(), USER, START)
+    one = notification_of(uuid4(), uuid4(), USER, START, START)
     outcome = {"notification_id": one.notification_id, "channel": "webhook", "outcome": "delivered"}
     outcome |= {"attempt": 1, "reason": None, "at": START, "read_at": None}
     outcome |= {"destination_id": _HERE.id} if release == "this" else {}
     about = {"reminder_id": one.reminder_id, "task_id": one.task_id, "user_id": one.user_id}
     again = outcome | {"outcome": "to_be_repeated", "destination_id": _THERE.id}
-    item = about | {"fire_at": one.fire_at, "outcomes": [outcome, again]}
+    item = about | {"fire_at": one.fire_at, "fired_at": one.fired_at, "outcomes": [outcome, again]}
     answer = {"items": [item], "next_cursor": None}
     rig.world.sidecar.on_invoke(TASK_API, "/internal/v1/snapshot", json=answer)
     page = await InvokedTaskApi(rig.world.sidecar, remember=30).announced(None, START)
