@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.reminders.conftest import START, completed, later, reminder, snapshot
@@ -130,25 +129,48 @@ def test_milliseconds_round_up() -> None:
 NOON = START + timedelta(hours=3)
 
 
-def moved_at_noon(was: timedelta, now: timedelta, *, fired: bool, known: bool = True) -> State:
-    """The state of a reminder `was` before noon that is moved at noon to `now` before it; the task is due tomorrow."""
-    task = snapshot(due_at=NOON + timedelta(days=1))
-    one = reminder(at=NOON - was, set_at=START - timedelta(days=1))
-    document = merge(None, later(task, 1, reminders=(one,)))
-    if fired:
-        document = document.with_fired({(entry.reminder_id, entry.fire_ms) for entry in document.entries})
-        one = one.model_copy(update={"fired_for": one.at})
-    again = one.model_copy(update={"at": NOON - now, "set_at": NOON})
-    (entry,) = merge(document if known else None, later(task, 2, reminders=(again,))).entries
+def heard_and_moved(before: ReminderDefinition, after: ReminderDefinition, **due: datetime) -> State:
+    """The state of a reminder that had fired and that is moved at noon."""
+    document = merge(None, snapshot(due_at=due["old"], reminders=(before,)))
+    document = document.with_fired({(entry.reminder_id, entry.fire_ms) for entry in document.entries})
+    again = after.model_copy(update={"set_at": NOON, "fired_for": to_instant(document.entries[0].fire_ms)})
+    (entry,) = merge(document, snapshot(version=2, due_at=due["new"], reminders=(again,))).entries
     return entry.state
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_what_was_heard_is_not_heard_again_for_a_move_from_past_to_past(known: bool) -> None:
-    """As a new start of the day does to every all-day task at once; after a rebuild, too."""
+def test_what_was_heard_is_not_heard_again_for_a_due_that_moves_it_within_the_past() -> None:
+    """As a new start of the day does to every all-day task at once."""
+    day, hour = timedelta(days=1), timedelta(hours=1)
+    one = reminder(offset=day, set_at=START - day)
+    old = NOON + day - 2 * hour
+    assert heard_and_moved(one, one, old=old, new=old + hour) is State.MISSED
+    assert heard_and_moved(one, one, old=old, new=old + 3 * hour) is State.PENDING
+
+
+def test_a_reminder_that_is_itself_given_another_time_is_asked_for_anew() -> None:
+    """That time may be past by when it is written, as after an outage; the task is not due yet, so it goes out once."""
     hour = timedelta(hours=1)
-    assert moved_at_noon(2 * hour, hour, fired=True, known=known) is State.MISSED
-    assert moved_at_noon(2 * hour, -hour, fired=True, known=known) is State.PENDING
+    one = reminder(at=NOON - 2 * hour, set_at=START - timedelta(days=1))
+    again = one.model_copy(update={"at": NOON - timedelta(seconds=8)})
+    assert heard_and_moved(one, again, old=NOON + 9 * hour, new=NOON + 9 * hour) is State.PENDING
+
+
+def test_one_that_was_moved_and_closed_before_its_new_time_goes_out_when_it_is_opened_again() -> None:
+    """It was heard at the time before; at the new one its task was closed, and it is not due yet."""
+    due, minute = NOON + timedelta(hours=9), timedelta(minutes=1)
+    one = reminder(at=START + minute, set_at=START)
+    document = merge(None, snapshot(due_at=due, reminders=(one,)))
+    document = document.with_fired({(entry.reminder_id, entry.fire_ms) for entry in document.entries})
+    moved = one.model_copy(
+        update={"at": START + 3 * minute, "set_at": START + 2 * minute, "fired_for": one.at}
+    )
+    for task in (
+        snapshot(version=2, due_at=due, reminders=(moved,)),
+        completed(snapshot(due_at=due, reminders=(moved,)), 3),
+        snapshot(version=4, due_at=due, reminders=(moved.model_copy(update={"set_at": NOON}),)),
+    ):
+        document = merge(document, task)
+    assert [entry.state for entry in document.entries] == [State.PENDING]
 
 
 def test_what_was_due_and_not_heard_is_heard_after_a_move_to_another_past() -> None:

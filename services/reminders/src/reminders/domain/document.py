@@ -164,7 +164,8 @@ def merge(stored: Document | None, task: TaskSnapshot, origin: Origin | None = N
     """The document as `task` makes it, on top of what is stored of an older or equal version.
 
     A (reminder, fire time) that fired stays fired in every later version. One whose fire time moved begins anew, unless
-    it moved from one past time to another: what went out does not go out again for that, and what was due still does.
+    it moved along with its task from one past time to another: what went out does not go out again for that, and what
+    was due still does.
     Without `origin` the one that is stored stays.
     """
     if task.is_open:
@@ -236,13 +237,15 @@ def _is_missed(
     if fire_at > reminder.set_at:
         return False
     before = None if stored is None else stored.entry(reminder.reminder_id)
-    if before is None or stored is None:
-        return reminder.fired_for is not None or is_past_when_set(fire_at, reminder.set_at, due)
-    was_pending = stored.is_open and before.state is State.PENDING
-    if was_pending and before.fire_ms <= to_ms(reminder.set_at):
-        return False  # it was due, and had not gone out, when it was moved
-    was_heard = reminder.fired_for is not None or before.state is State.FIRED
-    return was_heard or is_past_when_set(fire_at, reminder.set_at, due)
+    if stored is not None and before is not None:
+        was_pending = stored.is_open and before.state is State.PENDING
+        if was_pending and before.fire_ms <= to_ms(reminder.set_at):
+            return False  # it was due, and had not gone out, when it was moved
+        # Its task's due moved, or the start of the day. A person who gives the reminder itself a time asks for it anew.
+        was_moved_along = reminder.offset is not None and reminder.snoozed_until is None
+        if was_moved_along and before.state is State.FIRED:
+            return True
+    return is_past_when_set(fire_at, reminder.set_at, due)
 
 
 def _ms(instant: datetime | None) -> int | None:
