@@ -19,6 +19,11 @@ def resolve(local: datetime, zone: str) -> datetime:
     return local.replace(tzinfo=ZoneInfo(zone), fold=0).astimezone(UTC)
 
 
+def written(moment: datetime) -> str:
+    """Give a UTC instant as events, answers and ledgers write it: ISO 8601, ending in Z."""
+    return moment.isoformat().replace("+00:00", "Z")
+
+
 def due_instant(
     due_at: datetime | None, due_date: date | None, zone: str, day_start: time
 ) -> datetime | None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from event_contracts.moments import written
 from event_contracts.topics import TASK_API
 from notifier.application.errors import LinkRefused, TaskApiUnavailable
 from notifier.domain.links import Link
@@ -22,7 +23,7 @@ class InvokedActions:
         body = {"action": link.action.value, "user_id": str(link.user_id), "task_id": str(link.task_id)}
         until = link.snoozed_until(first_followed)
         if until is not None:
-            body |= {"reminder_id": str(link.reminder_id), "until": until.isoformat().replace("+00:00", "Z")}
+            body |= {"reminder_id": str(link.reminder_id), "until": written(until)}
         await self._post("/internal/v1/actions", body)
 
     async def stop_mail(self, user_id: UUID) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 from standardwebhooks.webhooks import Webhook as Signature
 
+from event_contracts.moments import written
 from notifier.adapters.outbound import Outbound
 from notifier.application.errors import ChannelUnavailable, DestinationGone
 from notifier.domain.contact import Webhook
@@ -55,7 +56,7 @@ class SignedWebhooks:
         if message.parts:
             data["reminders"] = [self._data(part) for part in message.parts]
         # The reminder's own time, not that of the try: a copy is the same to the last byte.
-        event = {"type": kind, "timestamp": _text(message.fire_at), "data": data}
+        event = {"type": kind, "timestamp": written(message.fire_at), "data": data}
         return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
 
     def _data(self, message: Message) -> dict[str, Any]:
@@ -67,7 +68,7 @@ class SignedWebhooks:
             "body": message.body,
             "description": message.description,
             "due": message.due,
-            "fire_at": _text(message.fire_at),
+            "fire_at": written(message.fire_at),
             "late_seconds": None if message.late is None else message.late // _SECOND,
             "task_url": f"{self._public_url}/api/v1/tasks/{message.task_id}",
         }
@@ -78,7 +79,3 @@ def _signature(webhook: Webhook, identity: str, at: datetime, body: str) -> str:
         return Signature(webhook.secret).sign(identity, at, body)
     except (Base64Error, EmptyWebhookSecretError) as error:
         raise ChannelUnavailable("the webhook's secret cannot be used") from error
-
-
-def _text(instant: datetime) -> str:
-    return instant.isoformat().replace("+00:00", "Z")

@@ -8,6 +8,7 @@ from typing import Protocol
 from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
+from event_contracts.moments import written
 from event_contracts.tasks import TaskSnapshot
 from notifier.domain.notifications import Delivery, Notification
 from notifier.domain.timing import LATE
@@ -143,7 +144,7 @@ def test_message(notification_id: UUID, user_id: UUID, at: datetime, words: Word
 
 def _due_data(task: TaskSnapshot) -> str | None:
     if task.due_at is not None:
-        return task.due_at.isoformat().replace("+00:00", "Z")
+        return written(task.due_at)
     return task.due_date.isoformat() if task.due_date is not None else None
 
 

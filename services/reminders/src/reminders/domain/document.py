@@ -106,7 +106,7 @@ class Document:
         )
 
     def with_announced(self) -> Document:
-        """With every pending fire time marked as told."""
+        """With every fire time marked as told that was not."""
         told = {entry.reminder_id for entry in self.unannounced()}
         return replace(
             self,

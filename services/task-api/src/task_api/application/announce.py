@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import time
 from typing import Any
 
+from event_contracts.moments import written
 from event_contracts.series import SeriesSnapshot, SeriesTip
 from event_contracts.tasks import FieldChange, ReminderDefinition, TaskSnapshot
 from event_contracts.values import Actor, ClosedBy, TaskStatus
@@ -161,7 +162,7 @@ def task_write(
         "actor": stamp.actor.kind.value,
     }
     if missed := past_when_set(before, after, owner.day_start, old_day_start):
-        told["missed_at_creation"] = [moment.isoformat().replace("+00:00", "Z") for moment in missed]
+        told["missed_at_creation"] = [written(moment) for moment in missed]
     return TaskWrite(
         before=before,
         after=after,

@@ -15,6 +15,7 @@ from uuid import UUID
 from prometheus_client import Counter
 
 from event_contracts.envelope import derive_id
+from event_contracts.moments import written
 from event_contracts.recurrence import GenerationReason, ProposedOccurrence, RecurringTaskGenerated
 from event_contracts.values import Actor, ActorKind
 from service_kit.logs import get_logger
@@ -168,7 +169,7 @@ def _not_generated(
 
 
 def _offered(one: ProposedOccurrence, why: GenerationReason) -> dict[str, Any]:
-    due = one.due_at.isoformat().replace("+00:00", "Z") if one.due_at is not None else str(one.due_date)
+    due = written(one.due_at) if one.due_at is not None else str(one.due_date)
     return {"occurrence_key": one.occurrence_key, "due": due, "why": why.value}
 
 

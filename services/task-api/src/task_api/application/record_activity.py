@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
+from event_contracts.moments import written
 from event_contracts.notifications import DeliveryOutcome, NotificationDelivered, NotificationRead
 from event_contracts.reminders import ReminderDue, ReminderScheduled
 from task_api.application.ledger import lasting, spoken
@@ -65,7 +66,7 @@ async def reminder_scheduled(ledger: Ledger, event_id: UUID, at: datetime, data:
     """Record when a reminder will fire."""
     detail = {
         "reminder_id": str(data.reminder_id),
-        "fire_at": _text(data.fire_at),
+        "fire_at": written(data.fire_at),
         "reason": data.reason.value,
         "version": data.version,
     }
@@ -78,8 +79,8 @@ async def reminder_due(ledger: Ledger, event_id: UUID, data: ReminderDue) -> boo
     late = max(timedelta(0), data.fired_at - data.fire_at)
     detail = {
         "reminder_id": str(data.reminder_id),
-        "fire_at": _text(data.fire_at),
-        "fired_at": _text(data.fired_at),
+        "fire_at": written(data.fire_at),
+        "fired_at": written(data.fired_at),
         "late_ms": late // _MILLISECOND,
         "sentence": f"The reminder for {spoken(data.fire_at)} fired, {lasting(late)} late.",
     }
@@ -127,7 +128,3 @@ def _entry(
     detail: dict[str, Any],
 ) -> Entry:
     return Entry(event_id, data.task_id, data.user_id, at, kind, detail)
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")

@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
-from event_contracts.moments import before_due, due_instant, is_past_when_set
+from event_contracts.moments import before_due, due_instant, is_past_when_set, written
 from event_contracts.values import Channel, ClosedBy, Priority, TaskStatus
 from task_api.domain.errors import NotRecurring, TransitionRefused
 
@@ -283,7 +283,7 @@ _WATCHED = (
 def as_json(value: Any) -> Any:
     """Give a field's value as JSON has it."""
     if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
+        return written(value)
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, UUID):

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from event_contracts.moments import written
 from service_kit.auth import Principal
 from service_kit.problems import Problem
 from task_api.application.audit import Audit
@@ -164,7 +165,7 @@ def people_data_routes(
 
 async def _pieces(export: Export, user_id: UUID, at: datetime) -> AsyncGenerator[bytes, None]:
     """The text of the document, about 64 KiB at a time."""
-    made = at.isoformat().replace("+00:00", "Z")
+    made = written(at)
     piece = bytearray(f'{{"format":"{FORMAT}","version":{FORMAT_VERSION},"made_at":"{made}"'.encode())
     rest = list(export.sections)
     current: str | None = None
