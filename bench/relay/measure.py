@@ -13,8 +13,11 @@ from bench.events import OutboxRow, made_up
 from bench.place import Place
 from bench.postgres import Store
 
-from task_api.application.relay_outbox import LANES, MAX_BYTES, MAX_EVENTS
+from task_api.application.relay_outbox import MAX_BYTES, MAX_EVENTS
+from task_api.settings import Settings
 
+LANES: int = Settings.model_fields["relay_lanes"].default
+"""The stack's task-api is not told otherwise."""
 PROCESSES = ("task-api", "task-api.dapr", "postgres", "kafka")
 
 

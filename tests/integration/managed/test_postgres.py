@@ -45,7 +45,7 @@ async def served(settings: DatabaseSettings) -> None:
     url = settings.database_url.get_secret_value()
     for engine in (
         connect(url, pool_size=2, authority=settings.database_ca),
-        relay_engine(url, settings.database_ca),
+        relay_engine(url, settings.database_ca, lanes=1),
     ):
         try:
             await PostgresDatabase(engine).ping()

@@ -12,7 +12,7 @@ import pytest_asyncio
 from sqlalchemy import event, insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.unit.task_api.relay_behaviour import RelayBehaviour
-from tests.unit.task_api.relay_parts import TOPICS, ScriptedBroker, Seconds, Standing
+from tests.unit.task_api.relay_parts import LANES, TOPICS, ScriptedBroker, Seconds, Standing
 
 from task_api.adapters.postgres.database import connect
 from task_api.adapters.postgres.outbox import PostgresOutbox, relay_engine
@@ -48,7 +48,7 @@ class PostgresTable:
 
     @property
     def outbox(self) -> PostgresOutbox:
-        self._relay_engines.append(relay_engine(self._url))
+        self._relay_engines.append(relay_engine(self._url, lanes=LANES))
         return PostgresOutbox(self._relay_engines[-1])
 
     async def dispose(self) -> None:
@@ -158,7 +158,7 @@ async def test_a_failed_settlement_leaves_the_rows(table: PostgresTable, relay_t
                 )
 
     broker.before_sending = lambda topic: asyncio.ensure_future(kill(topic))
-    relay = OutboxRelay(table.outbox, broker, TOPICS)
+    relay = OutboxRelay(table.outbox, broker, TOPICS, lanes=LANES)
     with pytest.raises(StorageUnavailable):
         await relay.drain()
     assert set(await table.left()) == set(ids)
@@ -171,15 +171,15 @@ async def test_many_relays_publish_each_row_once(table: PostgresTable) -> None:
     ids = await table.add(count=MAX_EVENTS * 5) + await table.add(TOPICS[1], count=MAX_EVENTS)
     broker = ScriptedBroker()
     broker.before_sending = lambda topic: asyncio.ensure_future(asyncio.sleep(0))
-    relays = [OutboxRelay(table.outbox, broker, TOPICS, monotonic=Seconds()) for _ in range(4)]
+    relays = [OutboxRelay(table.outbox, broker, TOPICS, lanes=LANES, monotonic=Seconds()) for _ in range(4)]
     await asyncio.gather(*(relay.drain() for relay in relays))
     assert sorted(broker.out) == sorted(ids)
     assert await table.left() == {}
 
 
 async def test_a_poll_with_nothing_to_do_is_one_statement(relay_database: str) -> None:
-    engine = relay_engine(relay_database)
-    relay = OutboxRelay(PostgresOutbox(engine), ScriptedBroker(), TOPICS)
+    engine = relay_engine(relay_database, lanes=LANES)
+    relay = OutboxRelay(PostgresOutbox(engine), ScriptedBroker(), TOPICS, lanes=LANES)
     await relay.drain()
     statements: list[str] = []
 

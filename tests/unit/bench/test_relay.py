@@ -8,9 +8,9 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaProducer
 from bench.events import OutboxRow
-from bench.relay.measure import Relayed, produce, produce_paced
+from bench.relay.measure import LANES, Relayed, produce, produce_paced
 
-from task_api.application.relay_outbox import LANES, MAX_EVENTS
+from task_api.application.relay_outbox import MAX_EVENTS
 
 
 class Broker:

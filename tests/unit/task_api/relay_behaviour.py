@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from tests.unit.task_api.relay_parts import (
+    LANES,
     TOPICS,
     ScriptedBroker,
     Seconds,
@@ -20,7 +21,7 @@ from tests.unit.task_api.relay_parts import (
 
 from task_api.application import relay_metrics
 from task_api.application.outbox_ports import BrokerUnavailable, OutboxRow
-from task_api.application.relay_outbox import LANES, MAX_BYTES, MAX_EVENTS, PARK_AFTER, OutboxRelay
+from task_api.application.relay_outbox import MAX_BYTES, MAX_EVENTS, PARK_AFTER, OutboxRelay
 
 
 class RelayBehaviour:
@@ -36,7 +37,7 @@ class RelayBehaviour:
 
     @pytest.fixture
     def relay(self, table: Table, broker: ScriptedBroker, seconds: Seconds) -> OutboxRelay:
-        return OutboxRelay(table.outbox, broker, TOPICS, monotonic=seconds, rng=random.Random(7))
+        return OutboxRelay(table.outbox, broker, TOPICS, lanes=LANES, monotonic=seconds, rng=random.Random(7))
 
     async def drains(
         self, relay: OutboxRelay, table: Table, seconds: Seconds, times: int, extra: Iterable[str] = ()
@@ -234,7 +235,7 @@ class RelayBehaviour:
                     await both.wait()
 
         broker.before_sending = lambda topic: asyncio.ensure_future(meet(topic))
-        relays = [OutboxRelay(table.outbox, broker, TOPICS, monotonic=seconds) for _ in range(2)]
+        relays = [OutboxRelay(table.outbox, broker, TOPICS, lanes=LANES, monotonic=seconds) for _ in range(2)]
         await asyncio.gather(*(relay.drain() for relay in relays))
         assert sorted(broker.out) == sorted(ids), "each row went out once"
         assert await table.left() == {}

@@ -11,6 +11,7 @@ from uuid import UUID
 from task_api.application.outbox_ports import BrokerRefused, BrokerUnavailable, Outbox, OutboxRow
 
 TOPICS = ("task-created", "task-updated")
+LANES = 3
 
 
 @dataclass(frozen=True)

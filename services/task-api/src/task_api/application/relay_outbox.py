@@ -31,10 +31,6 @@ MAX_EVENTS = 500
 MAX_BYTES = 1_048_576
 """Of one request. Over 4 MiB daprd refuses the whole of it."""
 
-LANES = 3
-"""How many batches of a backlog are under way at once, unless told otherwise: while the broker has one, the others are
-read and deleted. Replicas are lanes to each other, so many of them need fewer each."""
-
 ALONE_PER_ROUND = 5
 ALONE_BUDGET = 5.0
 """Seconds into a round after which nothing more is tried alone: the round's rows stay locked as long."""
@@ -92,6 +88,9 @@ class OutboxRelay:
     An attempt counts against a row only when the broker accepted another event of the topic in the same request, or
     since the row was last tried alone; after ten such it is parked. A request that fails as a whole counts nothing:
     the topic backs off, and asks for less at a time until what the request fell over stands alone.
+
+    `lanes` is how many batches of a backlog are under way at once: while the broker has one, the others are read and
+    deleted. Replicas are lanes to each other, so many of them need fewer each.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class OutboxRelay:
         broker: Broker,
         topics: Iterable[str],
         *,
-        lanes: int = LANES,
+        lanes: int,
         monotonic: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:

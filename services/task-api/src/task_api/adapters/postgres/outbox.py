@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from task_api.adapters.postgres.database import connect, storage_errors
 from task_api.application.outbox_ports import EVERYTHING, Failure, OutboxRow, OutboxState, Share
-from task_api.application.relay_outbox import LANES, MAX_BYTES
+from task_api.application.relay_outbox import MAX_BYTES
 
 # Two questions, for each has its own partial index.
 _HAS_WORK = text(
@@ -93,7 +93,7 @@ _STATE = text(
 _REASON_MAX = 500
 
 
-def relay_engine(database_url: str, authority: str | None = None, *, lanes: int = LANES) -> AsyncEngine:
+def relay_engine(database_url: str, authority: str | None = None, *, lanes: int) -> AsyncEngine:
     """Give an engine of one connection a lane, for the relay alone.
 
     Its transactions stay open while the broker answers: taken from the requests' pool, a slow broker would eat into
