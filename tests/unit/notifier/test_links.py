@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.notifier.samples import START, USER
+from tests.unit.service_kit.spellings import other_spellings
 
 from notifier.adapters.signed_links import SignedLinks
 from notifier.application.errors import LinkInvalid
@@ -59,9 +60,7 @@ def test_a_link_written_in_another_way_is_no_link() -> None:
         if "-" in text and "_" in text
     )
     LINKS.read(written)
-    others = [written.replace("-", "+"), written.replace("_", "/"), written.replace("-", "+", 1)]
-    others += [written + padding for padding in ("=", "==", "===", "====", "\n", " ")]
-    for other in others:
+    for other in other_spellings(written):
         with pytest.raises(LinkInvalid):
             LINKS.read(other)
 

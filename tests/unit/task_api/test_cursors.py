@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.service_kit.spellings import other_spellings
 
 from task_api.application.ports import Position
 from task_api.domain.errors import InvalidCursor
 from task_api.entrypoints.http.cursors import Cursors
+from task_api.entrypoints.http.problems import to_problem
 
 MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)).map(
     lambda moment: moment.replace(tzinfo=UTC)
@@ -50,3 +52,16 @@ def test_no_bit_of_a_cursor_can_be_changed() -> None:
         other = "A" if letter != "A" else "B"
         with pytest.raises(InvalidCursor):
             CURSORS.read(cursor[:place] + other + cursor[place + 1 :], "tasks")
+
+
+@given(MOMENTS, st.uuids())
+def test_another_spelling_of_a_cursor_is_as_good_as_a_forged_one(moment: datetime, id_: UUID) -> None:
+    def refused(text: str) -> tuple[int, str, str]:
+        with pytest.raises(InvalidCursor) as caught:
+            CURSORS.read(text, "tasks")
+        problem = to_problem(caught.value)
+        return problem.status, problem.error_code, problem.detail
+
+    cursor = CURSORS.write(Position(moment, id_), "tasks")
+    forged = refused(("B" if cursor[0] == "A" else "A") + cursor[1:])
+    assert {refused(other) for other in other_spellings(cursor)} == {forged}

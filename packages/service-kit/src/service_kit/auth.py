@@ -7,7 +7,6 @@ id of the login it came from, so that a logout can end it). The header's `kid` i
 from __future__ import annotations
 
 import asyncio
-from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from event_contracts.topics import TASK_API
+from service_kit import base64url
 from service_kit.logs import get_logger
 from service_kit.problems import Problem
 from service_kit.settings import ServiceSettings
@@ -129,8 +129,8 @@ def parse_jwks(document: bytes) -> dict[str, Ed25519PublicKey]:
 
 def thumbprint(key: Ed25519PublicKey) -> str:
     """The key id of `key`: its RFC 7638 thumbprint, over the members that RFC 8037, 2 asks for, base64url."""
-    members = {"crv": "Ed25519", "kty": "OKP", "x": _base64url(key.public_bytes_raw())}
-    return _base64url(sha256(orjson.dumps(members, option=orjson.OPT_SORT_KEYS)).digest())
+    members = {"crv": "Ed25519", "kty": "OKP", "x": base64url.written(key.public_bytes_raw())}
+    return base64url.written(sha256(orjson.dumps(members, option=orjson.OPT_SORT_KEYS)).digest())
 
 
 def public_jwk(key: Ed25519PublicKey) -> dict[str, str]:
@@ -138,15 +138,11 @@ def public_jwk(key: Ed25519PublicKey) -> dict[str, str]:
     return {
         "kty": "OKP",
         "crv": "Ed25519",
-        "x": _base64url(key.public_bytes_raw()),
+        "x": base64url.written(key.public_bytes_raw()),
         "kid": thumbprint(key),
         "use": "sig",
         "alg": ALGORITHM,
     }
-
-
-def _base64url(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 RevokedCheck = Callable[[Principal], Awaitable[bool]]

@@ -6,8 +6,6 @@ one would let it be followed again.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
 import struct
 from collections.abc import Sequence
@@ -16,6 +14,7 @@ from uuid import UUID
 
 from notifier.application.errors import LinkInvalid
 from notifier.domain.links import Link, LinkAction
+from service_kit import base64url
 
 _ACTIONS = {1: LinkAction.COMPLETE, 2: LinkAction.SNOOZE, 3: LinkAction.STOP_MAIL}
 _NUMBERS = {action: number for number, action in _ACTIONS.items()}
@@ -42,17 +41,14 @@ class SignedLinks:
             link.task_id.bytes if link.task_id else _NONE,
             link.reminder_id.bytes if link.reminder_id else _NONE,
         )
-        return self._address + _as_text(written + self._sign(self._secrets[0], written))
+        return self._address + base64url.written(written + self._sign(self._secrets[0], written))
 
     def read(self, token: str) -> Link:
         """Read a link's token. Raises LinkInvalid for one that is not ours; its end is not looked at."""
         try:
-            signed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        except (ValueError, binascii.Error):
+            signed = base64url.read(token)
+        except ValueError:
             raise LinkInvalid("this is no link of ours") from None
-        if _as_text(signed) != token:
-            # Decoding takes "+" and "/" besides "-" and "_", and padding.
-            raise LinkInvalid("this is no link of ours")
         written, signature = signed[: _FORM.size], signed[_FORM.size :]
         if not any(hmac.compare_digest(signature, self._sign(one, written)) for one in self._secrets):
             raise LinkInvalid("this is no link of ours")
@@ -69,7 +65,3 @@ class SignedLinks:
     def _sign(self, secret: bytes, written: bytes) -> bytes:
         # What it is for is signed as well: the same secret elsewhere makes nothing that passes here.
         return hmac.digest(secret, b"taskstream-link:" + written, "sha256")[:_SIGNATURE_BYTES]
-
-
-def _as_text(signed: bytes) -> str:
-    return base64.urlsafe_b64encode(signed).rstrip(b"=").decode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from base64 import urlsafe_b64encode
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -17,6 +16,7 @@ from notifier.adapters.outbound import Outbound
 from notifier.application.errors import ChannelRefused, ChannelUnavailable, DestinationGone
 from notifier.domain.contact import PushSubscription
 from notifier.domain.wording import Message
+from service_kit import base64url
 
 _TOKEN_LIFE = timedelta(hours=12)
 _KEPT_FOR = timedelta(hours=24)
@@ -37,7 +37,7 @@ class VapidKey:
     def public(self) -> str:
         """The public half as browsers want it: the uncompressed point in base64url."""
         point = self._key.public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-        return urlsafe_b64encode(point).rstrip(b"=").decode()
+        return base64url.written(point)
 
     def header(self, endpoint: str, at: datetime) -> str:
         """Give the Authorization header for this endpoint."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Literal
@@ -19,6 +17,7 @@ from notifier.application.send_test import SendTest
 from notifier.application.show_inbox import ShowInbox
 from notifier.domain.inbox import Entry
 from notifier.domain.notifications import Attempt
+from service_kit import base64url
 from service_kit.auth import Principal
 from service_kit.problems import FieldError, Problem
 from service_kit.rate_limits import Limit, RateLimiter
@@ -226,13 +225,13 @@ def _delivery(attempt: Attempt) -> DeliveryBody:
 
 
 def _cursor(position: str) -> str:
-    return urlsafe_b64encode(position.encode()).rstrip(b"=").decode()
+    return base64url.written(position.encode())
 
 
 def _position(cursor: str) -> str:
     try:
-        position = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except (Base64Error, ValueError):
+        position = base64url.read(cursor).decode("ascii")
+    except ValueError:
         position = ""
     if not _POSITION.fullmatch(position):
         error = FieldError("cursor", "give the next_cursor of the page before, unchanged", "invalid_cursor")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,6 +9,7 @@ from uuid import UUID
 
 import orjson
 
+from service_kit import base64url
 from task_api.application.ports import Key, Position
 from task_api.domain.errors import InvalidCursor
 
@@ -30,13 +29,13 @@ class Cursors:
         """Give the cursor of a position in the list `of` (its kind, owner, filter and order)."""
         payload = position.id.bytes + orjson.dumps(_told(position.key))
         signed = self._sign(self._secrets[0], payload, of) + payload
-        return base64.urlsafe_b64encode(signed).rstrip(b"=").decode()
+        return base64url.written(signed)
 
     def read(self, cursor: str, of: str) -> Position:
         """Give the position of a cursor. Raises InvalidCursor when it is not of this list."""
         try:
-            signed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        except (ValueError, binascii.Error):
+            signed = base64url.read(cursor)
+        except ValueError:
             raise InvalidCursor("is not one that this list gave out") from None
         signature, payload = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
         good = any(

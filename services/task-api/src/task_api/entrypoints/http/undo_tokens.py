@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from service_kit import base64url
 from task_api.application.ports import TaskView
 from task_api.domain.errors import InvalidUndoToken
 
@@ -38,13 +37,13 @@ class UndoTokens:
     def write(self, user_id: UUID, change_id: UUID) -> str:
         """Give the token of a change of this user."""
         signed = change_id.bytes + self._sign(self._secrets[0], user_id, change_id)
-        return base64.urlsafe_b64encode(signed).rstrip(b"=").decode()
+        return base64url.written(signed)
 
     def read(self, token: str, user_id: UUID) -> UUID:
         """Give the id of the change. Raises InvalidUndoToken: not ours, another user's, or too old."""
         try:
-            signed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        except (ValueError, binascii.Error):
+            signed = base64url.read(token)
+        except ValueError:
             raise InvalidUndoToken("this is no undo token") from None
         if len(signed) != _ID_BYTES + _SIGNATURE_BYTES:
             raise InvalidUndoToken("this is no undo token")
@@ -52,7 +51,7 @@ class UndoTokens:
         if not any(
             hmac.compare_digest(signature, self._sign(secret, user_id, change_id)) for secret in self._secrets
         ):
-            raise InvalidUndoToken("this is no undo token of yours")
+            raise InvalidUndoToken("this is no undo token")
         made = datetime.fromtimestamp((change_id.int >> 80) / 1000, UTC)
         if datetime.now(UTC) - made > LIFETIME:
             raise InvalidUndoToken("it was good for 24 hours")
