@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.unit.task_api.calendar_checks import Component, parsed
+from tests.unit.task_api.calendar_checks import Component, expanded, parsed
 
 TOKEN = "/api/v1/calendar-token"
 TASKS = "/api/v1/tasks"
@@ -63,6 +63,33 @@ async def test_of_several_open_instances_the_last_has_the_rule(
     _, todos = await read(http, await subscribe(ada))
     told = {todo.value("UID"): (todo.value("STATUS"), "RRULE" in todo.properties) for todo in todos}
     assert told == {first["id"]: ("COMPLETED", False), second["id"]: ("NEEDS-ACTION", True)}
+
+
+@pytest.mark.parametrize(
+    ("due", "left_out", "told"),
+    [
+        pytest.param(
+            {"due_at": "2026-01-08T10:00:00Z"},
+            ["2026-01-08T11:00:00", "2026-01-10T11:00:00"],
+            ({"TZID": "Europe/Berlin"}, "20260110T110000"),
+            id="timed",
+        ),
+        pytest.param(
+            {"due_date": "2026-01-08"},
+            ["2026-01-08", "2026-01-10"],
+            ({"VALUE": "DATE"}, "20260110"),
+            id="all day",
+        ),
+    ],
+)
+async def test_slots_left_out_stand_beside_the_rule(
+    ada: Any, http: Any, due: dict[str, str], left_out: list[str], told: Any
+) -> None:
+    task = await ada.create(**due, recurrence={"rrule": "FREQ=DAILY;COUNT=4"})
+    await ada.call("PATCH", f"/api/v1/series/{task['series_id']}", 200, json={"exdates": left_out})
+    answer, (todo,) = await read(http, await subscribe(ada))
+    assert (todo.value("RRULE"), todo.properties["EXDATE"]) == ("FREQ=DAILY;COUNT=4", [told])
+    assert [date.day for date in expanded(answer.text, 4)] == [8, 9, 11]
 
 
 async def test_what_is_done_stays_for_thirty_days(ada: Any, http: Any, clock: Any) -> None:

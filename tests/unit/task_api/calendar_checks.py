@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
+from itertools import islice
+from typing import Any
+
+import icalendar
+from dateutil.rrule import rruleset, rrulestr
 
 _LINE = re.compile(r'([A-Z][A-Z0-9-]*)((?:;[A-Z0-9-]+=(?:"[^"]*"|[^;:,"]*))*):(.*)', re.DOTALL)
 _TEXT = re.compile(r"(?:[^\\;,\x00-\x08\x0a-\x1f\x7f]|\\[\\;,nN])*")
@@ -98,7 +103,7 @@ def parsed(document: str) -> Component:
     assert whole.name == "VCALENDAR"
     defined = {zone.value("TZID") for zone in whole.all("VTIMEZONE")}
     for todo in whole.all("VTODO"):
-        for name in ("DUE", "DTSTART"):
+        for name in ("DUE", "DTSTART", "EXDATE"):
             for given, _ in todo.properties.get(name, []):
                 assert given.get("TZID") in defined | {None}
     return whole
@@ -113,12 +118,30 @@ def _check(component: Component) -> None:
             _check_value(name, parameters, value)
     if "RRULE" in given:
         assert "DTSTART" in given
+    for left_out in given.get("EXDATE", []):
+        assert "RRULE" in given
+        _check_left_out(left_out, given["DTSTART"][0])
     if "DTSTART" in given and "DUE" in given:
         (start, _), (due, _) = given["DTSTART"][0], given["DUE"][0]
         assert start == due
     if component.name == "VTODO":
         assert ("COMPLETED" in given) == (component.value("STATUS") == "COMPLETED")
         assert 0 <= int(component.value("PRIORITY")) <= 9
+
+
+def _check_left_out(left_out: tuple[dict[str, str], str], start: tuple[dict[str, str], str]) -> None:
+    """EXDATE is of the kind and in the zone of DTSTART (RFC 5545, 3.8.5.1), which it does not take away."""
+    slots = left_out[1].split(",")
+    assert left_out[0] == start[0]
+    assert len(set(slots)) == len(slots)
+    assert start[1] not in slots
+    assert {_kind(slot) for slot in slots} == {_kind(start[1])}
+
+
+def _kind(value: str) -> re.Pattern[str]:
+    """Of what kind a DATE or DATE-TIME is."""
+    (kind,) = (one for one in (_DATE, _LOCAL, _UTC) if one.fullmatch(value))
+    return kind
 
 
 def _check_value(name: str, parameters: dict[str, str], value: str) -> None:
@@ -137,6 +160,23 @@ def _check_value(name: str, parameters: dict[str, str], value: str) -> None:
     elif name == "TRIGGER":
         assert parameters.get("RELATED") == "END"
         assert _DURATION.fullmatch(value), value
+
+
+def expanded(document: str, count: int) -> list[datetime]:
+    """The first dates of the one task that recurs, as the icalendar package reads it and python-dateutil expands it;
+    all-day ones at midnight."""
+    calendar: Any = icalendar.Calendar.from_ical(document)
+    (todo,) = (one for one in calendar.walk("VTODO") if "RRULE" in one)
+    start = _at_midnight(todo["DTSTART"].dt)
+    dates: Any = rruleset()
+    dates.rrule(rrulestr(todo["RRULE"].to_ical().decode(), dtstart=start))
+    for left_out in todo["EXDATE"].dts if "EXDATE" in todo else ():
+        dates.exdate(_at_midnight(left_out.dt))
+    return list(islice(dates, count))
+
+
+def _at_midnight(moment: date) -> datetime:
+    return moment if isinstance(moment, datetime) else datetime.combine(moment, time.min)
 
 
 def offset_at(zone: Component, wall: datetime) -> timedelta:

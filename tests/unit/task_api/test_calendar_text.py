@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -13,11 +14,14 @@ import icalendar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.task_api.calendar_checks import offset_at, parsed
+from tests.unit.task_api.calendar_checks import content_lines, expanded, offset_at, parsed
 
 from event_contracts.series import RecurrencePolicies
 from event_contracts.values import ClosedBy, Priority, TaskStatus
-from task_api.application.calendar_feed import Dated
+from recurrence.domain.occurrences import occurrences
+from recurrence.domain.series import Series as Engine
+from task_api.application.calendar_feed import LEFT_OUT_MAX, Dated
+from task_api.domain.moments import slot_of
 from task_api.domain.series import Recurrence, Series
 from task_api.domain.task import Reminder, Task
 from task_api.entrypoints.http.calendar_lines import duration, zone_lines
@@ -37,17 +41,19 @@ def task(**fields: Any) -> Task:
     return Task(id=uuid4(), user_id=OWNER, number=1, version=3, created_at=AT, updated_at=AT, **given_fields)
 
 
-def recurring(rrule: str, one: Task, **policies: Any) -> Dated:
-    slot = "2026-03-02T09:30:00" if one.due_at else "2026-03-02"
+def recurring(rrule: str, one: Task, exdates: Iterable[str] = (), **policies: Any) -> Dated:
+    slot = slot_of(one.due_at, one.due_date, one.timezone)
+    assert slot is not None
     series = Series(
         id=uuid4(),
         user_id=OWNER,
         version=1,
         recurrence=Recurrence(rrule, RecurrencePolicies(**policies)),
-        timezone=BERLIN,
+        timezone=one.timezone,
         start=slot,
         created_at=AT,
         updated_at=AT,
+        exdates=tuple(exdates),
     )
     return Dated(replace(one, series_id=series.id, occurrence_key=slot), series)
 
@@ -167,6 +173,96 @@ def test_a_recurring_task_has_its_rule_and_a_start() -> None:
     found = todo(recurring("FREQ=WEEKLY;BYDAY=MO,TH", task()))
     assert found.value("RRULE") == "FREQ=WEEKLY;BYDAY=MO,TH"
     assert found.properties["DTSTART"] == found.properties["DUE"]
+
+
+@pytest.mark.parametrize(
+    ("one", "exdates", "told"),
+    [
+        pytest.param(
+            task(**ALL_DAY), ["2026-03-03", "2026-03-05"], ({"VALUE": "DATE"}, "20260303,20260305"), id="dates"
+        ),
+        pytest.param(
+            task(), ["2026-03-03T09:30:00"], ({"TZID": BERLIN}, "20260303T093000"), id="times of a zone"
+        ),
+        pytest.param(task(timezone="UTC"), ["2026-03-03T08:30:00"], ({}, "20260303T083000Z"), id="UTC"),
+    ],
+)  # fmt: skip
+def test_slots_left_out_are_told_in_the_words_of_the_start(one: Task, exdates: list[str], told: Any) -> None:
+    found = todo(recurring("FREQ=DAILY", one, exdates))
+    assert found.properties["EXDATE"] == [told]
+    assert found.properties["DTSTART"][0][0] == told[0]
+
+
+@pytest.mark.parametrize(
+    "exdates",
+    [
+        pytest.param(["2026-03-01T09:30:00", "2026-03-02T09:30:00"], id="over, or the one that is due"),
+        pytest.param(["2026-03-03T10:30:00", "2026-03-03"], id="of another time"),
+    ],
+)
+def test_what_takes_nothing_away_is_not_told(exdates: list[str]) -> None:
+    found = todo(recurring("FREQ=DAILY", task(), exdates))
+    assert found.value("RRULE") == "FREQ=DAILY"
+    assert "EXDATE" not in found.properties
+
+
+@pytest.mark.parametrize("zone", [BERLIN, "UTC", "Australia/Lord_Howe", None])
+@pytest.mark.parametrize(
+    "rrule",
+    [
+        "FREQ=DAILY",
+        "FREQ=DAILY;COUNT=30",
+        "FREQ=WEEKLY;BYDAY=MO,TH;UNTIL=20271231",
+        "FREQ=MONTHLY",
+        "FREQ=YEARLY",
+    ],
+)
+@settings(max_examples=25, deadline=None)
+@given(gone=st.sets(st.integers(1, 25)))
+def test_a_reader_has_the_dates_that_are_made(zone: str | None, rrule: str, gone: set[int]) -> None:
+    one = task(**ALL_DAY) if zone is None else task(timezone=zone, due_at=DUE + timedelta(days=28))
+    item = recurring(rrule, one)
+    assert item.series is not None
+
+    def made(exdates: Iterable[str]) -> list[Any]:
+        whole = item.series
+        assert whole is not None
+        engine = Engine.read(rrule, whole.start, whole.timezone, whole.recurrence.policies, exdates)
+        return occurrences(engine, 20)
+
+    keys = [slot.key for slot in made(())]
+    exdates = [key for number, key in enumerate(keys) if number in gone]
+    text = calendar_text([replace(item, series=replace(item.series, exdates=tuple(exdates)))], NINE)
+    (found,) = parsed(text).all("VTODO")
+    assert ("EXDATE" in found.properties) == bool(exdates)
+    dates = made(exdates)
+    # One more is read than was made, so that a reader who goes on where the series ends is found out.
+    read = expanded(text, len(dates) + (len(dates) < 20))
+    assert [one.replace(tzinfo=None) for one in read] == [wall_of(slot.local) for slot in dates]
+
+
+def wall_of(moment: date) -> datetime:
+    return moment if isinstance(moment, datetime) else datetime.combine(moment, time.min)
+
+
+def test_many_slots_left_out_are_one_folded_line() -> None:
+    days = [f"{date(2026, 3, 3) + timedelta(days=n):%Y-%m-%d}" for n in range(500)]
+    text = calendar_text([recurring("FREQ=DAILY", task(**ALL_DAY), days)], NINE)
+    (line,) = (line for line in content_lines(text) if line.startswith("EXDATE"))
+    assert line.count(",") == 499
+    assert expanded(text, 2) == [datetime(2026, 3, 2), datetime(2026, 3, 3) + timedelta(days=500)]
+
+
+def test_a_feed_takes_so_many_slots_into_account() -> None:
+    """What is over, and what has no rule anyway, counts for nothing; a series that still fits in has its rule."""
+    days = [f"{date(2026, 3, 2) + timedelta(days=n):%Y-%m-%d}" for n in range(500)]
+    many = [recurring("FREQ=DAILY", task(**ALL_DAY), days) for _ in range(LEFT_OUT_MAX // 499 + 2)]
+    many.insert(0, replace(many[0], is_last=False))
+    few = recurring("FREQ=DAILY", task(**ALL_DAY), ["2026-04-01"])
+    todos = list(parsed(calendar_text([*many, few], NINE)).all("VTODO"))
+    told = ["EXDATE" in one.properties for one in todos]
+    assert told == [False] + [True] * (LEFT_OUT_MAX // 499) + [False, False] + [True]
+    assert told == ["RRULE" in one.properties for one in todos]
 
 
 def moved(item: Dated) -> Dated:

@@ -18,6 +18,8 @@ from task_api.domain.task import Task
 COMPLETED_SHOWN = timedelta(days=30)
 FEED_MAX = 5_000
 """Tasks in a feed: calendar programs read it whole, again and again."""
+LEFT_OUT_MAX = 5_000
+"""Slots left out that a feed takes into account, of all its series together: each may have hundreds."""
 
 
 @dataclass(frozen=True, slots=True)

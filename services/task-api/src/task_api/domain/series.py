@@ -50,6 +50,10 @@ class Series:
         """What its instances say of it: nothing once it has ended."""
         return None if self.has_ended else self.recurrence
 
+    def left_out_after(self, key: str) -> list[str]:
+        """Give the slots left out after that of `key`; one of another form than `key` is no slot of the series."""
+        return [slot for slot in self.exdates if slot > key and len(slot) == len(key)]
+
     def edited(
         self, recurrence: Recurrence, zone: str, at: datetime, exdates: tuple[str, ...] | None = None
     ) -> Series:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
+from calendar import monthrange
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from event_contracts.moments import resolve
@@ -13,21 +15,33 @@ from task_api.domain.series import Series
 
 _SHORTEST_MONTH = 28
 _LONGEST_MONTH = 31
+_DAY = timedelta(days=1)
 _BY_THE_DAY = frozenset({Frequency.DAILY, Frequency.WEEKLY, Frequency.MONTHLY, Frequency.YEARLY})
 
 
-def strict_rule(series: Series, key: str) -> str | None:
-    """Give an RRULE that makes the slots of `series` from `key` on when it is expanded from there, or None.
+@dataclass(frozen=True, slots=True)
+class StrictRule:
+    """An RRULE, and the slots that are to be taken from what it makes: local moments, dates of an all-day series."""
 
-    None where RFC 5545 cannot say it: counted from completion, resting, with slots left out, hourly (which it counts
-    by the clock on the wall or by time passed, as the reader likes), with BYSETPOS in a week (of which some readers
-    take only the part from the start on), with COUNT once a slot is over, with the slots of
-    a clock change left out, or with a day near the month's end that no simple rule moves to it.
+    rrule: str
+    without: tuple[date, ...] = ()
+
+
+def strict_rule(series: Series, key: str) -> StrictRule | None:
+    """Give a rule that makes the slots of `series` from `key` on when it is expanded from there, or None.
+
+    None where RFC 5545 cannot say it: counted from completion, resting, hourly (which it counts by the clock on the
+    wall or by time passed, as the reader likes), with BYSETPOS in a week (of which some readers take only the part from
+    the start on), with COUNT once a slot is over, with the slots of a clock change left out, with a day near the end of
+    a month that no simple rule moves to it, or with one of several slots a day left out where clocks go forward.
+
+    COUNT counts slots that are left out, as it does here: EXDATE takes from what the rule has made (RFC 5545, 3.8.5.1).
+    The slot of `key` itself is there, left out or not. The work grows with the slots left out after it, no further.
     """
     rule = parse_rrule(series.recurrence.rrule)
     policies = series.recurrence.policies
     resting = series.paused_at is not None or series.has_ended
-    if policies.anchor is Anchor.COMPLETION or resting or series.exdates or rule.freq not in _BY_THE_DAY:
+    if policies.anchor is Anchor.COMPLETION or resting or rule.freq not in _BY_THE_DAY:
         return None
     if rule.bysetpos and rule.freq is Frequency.WEEKLY:
         return None
@@ -43,7 +57,56 @@ def strict_rule(series: Series, key: str) -> str | None:
         if clamped is None:
             return None
         rule = clamped
-    return str(_with_until(rule, series))
+    without = _left_out(rule, series, key)
+    return None if without is None else StrictRule(str(_with_until(rule, series)), without)
+
+
+def _left_out(rule: RRule, series: Series, key: str) -> tuple[date, ...] | None:
+    """The slots left out after `key`, but for those that the rule plainly does not make: those of a rule of before.
+
+    Whether it makes the others is not asked, for that takes an expansion; one that it does not make takes nothing away.
+    None where readers may differ: a time that the clocks leave out means the instant of a later one, which may be a
+    slot as well. Here the later one stands for both, and is left out for both; readers compare times or instants.
+    """
+    start = parse_local(key)
+    times = max(len(rule.byhour), 1) * max(len(rule.byminute), 1) * max(len(rule.bysecond), 1)
+    found = []
+    for text in series.left_out_after(key):
+        slot = parse_local(text)
+        if not _may_make(rule, start, slot):
+            continue
+        if isinstance(slot, datetime):
+            leap = _leap_around(slot, series.timezone)
+            if leap >= _DAY or (leap > timedelta() and times > 1):
+                return None
+        found.append(slot)
+    return tuple(found)
+
+
+def _may_make(rule: RRule, start: date, slot: date) -> bool:
+    """Whether the parts that name months, days and times allow a slot; more than that it takes to be one."""
+    if rule.bymonth and slot.month not in rule.bymonth:
+        return False
+    if rule.bymonthday:
+        _, last = monthrange(slot.year, slot.month)
+        if not {slot.day, slot.day - last - 1} & set(rule.bymonthday):
+            return False
+    if rule.byday and all(day.weekday.number != slot.weekday() for day in rule.byday):
+        return False
+    if not isinstance(slot, datetime) or not isinstance(start, datetime):
+        return True
+    return (
+        slot.hour in (rule.byhour or (start.hour,))
+        and slot.minute in (rule.byminute or (start.minute,))
+        and slot.second in (rule.bysecond or (start.second,))
+    )
+
+
+def _leap_around(slot: datetime, zone: str) -> timedelta:
+    """By how much the clocks go forward within a day of a slot; not above zero where they do not."""
+    there, instant = ZoneInfo(zone), resolve(slot, zone)
+    before, after = ((instant + days).astimezone(there).utcoffset() for days in (-_DAY, _DAY))
+    return (after or timedelta()) - (before or timedelta())
 
 
 def _surely_on_grid(rule: RRule, start: str) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, time, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from event_contracts.values import Priority, TaskStatus
-from task_api.application.calendar_feed import Dated
+from task_api.application.calendar_feed import LEFT_OUT_MAX, Dated
 from task_api.domain.moments import slot_of
-from task_api.domain.strict_rule import strict_rule
+from task_api.domain.strict_rule import StrictRule, strict_rule
 from task_api.domain.task import Reminder, Task
 from task_api.entrypoints.http.calendar_lines import (
     FIRST_YEAR,
@@ -52,8 +52,8 @@ def calendar_text(items: Sequence[Dated], day_start: time) -> str:
     ]
     for zone, (first, last) in sorted(_zones(item.task for item in items).items()):
         lines += zone_lines(zone, first, last)
-    for item in items:
-        lines += _todo(item, day_start)
+    for item, rule in _with_rules(items):
+        lines += _todo(item.task, rule, day_start)
     lines.append("END:VCALENDAR")
     return "".join(map(folded, lines))
 
@@ -90,8 +90,7 @@ def _moment(name: str, task: Task) -> str:
     return f"{name}:{utc(task.due_at or datetime.min.replace(tzinfo=UTC))}"
 
 
-def _todo(item: Dated, day_start: time) -> list[str]:
-    task = item.task
+def _todo(task: Task, rule: StrictRule | None, day_start: time) -> list[str]:
     lines = [
         "BEGIN:VTODO",
         f"UID:{task.id}",
@@ -106,7 +105,7 @@ def _todo(item: Dated, day_start: time) -> list[str]:
         f"STATUS:{_STATUSES[task.status]}",
         *([f"PERCENT-COMPLETE:{_PERCENT[task.status]}"] if task.status in _PERCENT else []),
         *([f"COMPLETED:{utc(task.completed_at)}"] if task.completed_at is not None else []),
-        *_recurrence(item),
+        *_recurrence(task, rule),
         _moment("DUE", task),
     ]
     if task.is_open:
@@ -115,21 +114,53 @@ def _todo(item: Dated, day_start: time) -> list[str]:
     return [*lines, "END:VTODO"]
 
 
-def _recurrence(item: Dated) -> list[str]:
-    """The rule, from the open instance on, where that is due in its slot and a strict reader gets the same dates.
+def _with_rules(items: Iterable[Dated]) -> Iterator[tuple[Dated, StrictRule | None]]:
+    """The items, each with the rule that is told of it. The slots that rules are looked through for are bounded: a
+    series with more of them left out than there is room for has none."""
+    room = LEFT_OUT_MAX
+    for item in items:
+        series, slot = item.series, _slot_told(item)
+        rule = None
+        if series is not None and slot is not None:
+            to_come = len(series.left_out_after(slot))
+            if to_come <= room:
+                room -= to_come
+                rule = strict_rule(series, slot)
+        yield item, rule
+
+
+def _slot_told(item: Dated) -> str | None:
+    """The slot that a rule may be told from: that of a series' last open instance, where it is due in it."""
+    task, series = item.task, item.series
+    if series is None or not task.is_open or task.occurrence_key is None or not item.is_last:
+        return None
+    slot = slot_of(task.due_at, task.due_date, task.timezone)
+    told_in_utc = task.due_at is not None and _in_zone(task) is None and task.timezone != "UTC"
+    if slot != task.occurrence_key or series.timezone != task.timezone or told_in_utc:
+        return None
+    return slot
+
+
+def _recurrence(task: Task, rule: StrictRule | None) -> list[str]:
+    """The rule of what is due, from it on, and what it makes too much.
 
     A rule needs DTSTART (RFC 5545, 3.8.2.4). It is the due itself, though 3.8.2.3 wants the due later: nothing else
     gives the dates, and RFC 2445, 4.8.2.3, which readers still go by, allows it.
     """
-    task, series = item.task, item.series
-    if series is None or not task.is_open or task.occurrence_key is None or not item.is_last:
+    if rule is None:
         return []
-    slot = slot_of(task.due_at, task.due_date, task.timezone)
-    told_in_utc = task.due_at is not None and _in_zone(task) is None and task.timezone != "UTC"
-    if slot != task.occurrence_key or series.timezone != task.timezone or told_in_utc:
-        return []
-    rule = strict_rule(series, slot)
-    return [] if rule is None else [_moment("DTSTART", task), f"RRULE:{rule}"]
+    left_out = [_exdate(task, rule.without)] if rule.without else []
+    return [_moment("DTSTART", task), f"RRULE:{rule.rrule}", *left_out]
+
+
+def _exdate(task: Task, slots: Iterable[date]) -> str:
+    """Slots that are left out, in the form of DTSTART (RFC 5545, 3.8.5.1): of one kind and in one zone with it."""
+    if task.due_date is not None:
+        return f"EXDATE;VALUE=DATE:{','.join(map(day, slots))}"
+    told = [local(slot) for slot in slots if isinstance(slot, datetime)]
+    if task.timezone == "UTC":
+        return f"EXDATE:{','.join(f'{slot}Z' for slot in told)}"
+    return f"EXDATE;TZID={task.timezone}:{','.join(told)}"
 
 
 def _alarm(task: Task, reminder: Reminder, day_start: time) -> list[str]:
