@@ -93,7 +93,7 @@ def build(settings: Settings) -> FastAPI:
         return datetime.now(UTC)
 
     audit = Audit(PostgresAudit(engine), now)
-    callers = Gate(verifier, ApiKeys(PostgresApiKeys(engine), now), None, 0, audit).callers()
+    callers = Gate(verifier, ApiKeys(PostgresApiKeys(engine), now, audit), None, 0, audit).callers()
     sessions = async_sessionmaker(engine, expire_on_commit=False)
     app.include_router(_writing(callers, sessions, sidecar))
     app.include_router(_reading(callers, sessions))

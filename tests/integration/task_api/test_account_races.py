@@ -50,8 +50,7 @@ async def _login_while(change: dict[str, Any], settings: Any, engine: Any, perso
             body = {"email": person.email, "password": PASSWORD}
             login = asyncio.create_task(client.post("/api/v1/auth/login", json=body))
             await passwords.checked.wait()
-            line = AuditLine(uuid4(), datetime.now(UTC), "test", True, person.id, Origin(None, None))
-            await PostgresAccounts(engine).manage(person.id, line=line, **change)
+            await PostgresAccounts(engine).manage(person.id, line=_line(person), **change)
             passwords.go_on.set()
             answer = await login
         await sidecar.aclose()
@@ -86,10 +85,14 @@ async def test_a_logout_whose_process_died_is_mirrored_by_the_next(
         siblings, mine = Revocations(redis), RedisRevokedSessions(redis, store, 900)
         for principal in (first, second):  # the first look of a process, and a later one
             assert principal.family_id is not None
-            await store.revoke(ada.id, principal.family_id, datetime.now(UTC))
+            await store.revoke(ada.id, principal.family_id, _line(ada))
             assert not await siblings.is_revoked(principal)
             await mine.refill()
             assert await siblings.is_revoked(principal)
+
+
+def _line(person: Any) -> AuditLine:
+    return AuditLine(uuid4(), datetime.now(UTC), "test", True, person.id, Origin(None, None))
 
 
 async def _families(person: Any, rows: Any) -> list[UUID]:

@@ -12,8 +12,9 @@ from tests.integration.task_api.test_metrics import moves
 
 from service_kit.testing.fakes import ManualClock
 from task_api.adapters.postgres.api_keys import PostgresApiKeys
+from task_api.adapters.postgres.audit_log import PostgresAudit
 from task_api.application.api_keys import ApiKeys
-from task_api.application.audit import Origin
+from task_api.application.audit import Audit, Origin
 
 KEYS = "/api/v1/api-keys"
 TASKS = "/api/v1/tasks"
@@ -89,7 +90,8 @@ async def test_its_first_use_of_a_day_is_in_the_audit_log(ada: Any, engine: Any,
     day = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
     times = [day, day, day + timedelta(minutes=20), day + timedelta(minutes=40), day + timedelta(hours=20)]
     clock = ManualClock(day)
-    keys = ApiKeys(PostgresApiKeys(engine), clock.now)
+    audit = Audit(PostgresAudit(engine), clock.now)
+    keys = ApiKeys(PostgresApiKeys(engine), clock.now, audit)
     for moment in times:
         clock.instant = moment
         # Replicas that ask at the same moment.

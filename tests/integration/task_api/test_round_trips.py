@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.integration.task_api.conftest import PASSWORD
 
 FULL = {
     "title": "Water the plants",
@@ -41,3 +42,13 @@ async def test_budget(ada: Any, statements: Any, method: str, path: str, body: A
         )
     assert answer.is_success
     assert len(sent) == budget, sent
+
+
+async def test_who_comes_in_is_noted_on_the_same_way(ada: Any, statements: Any) -> None:
+    """A login reads the account and opens the session, a refresh is one statement; their lines travel along."""
+    login = ("login", {"email": ada.email, "password": PASSWORD}, 2)
+    refresh = ("refresh", {"refresh_token": ada.tokens["refresh_token"]}, 1)
+    for action, body, budget in (login, refresh):
+        with statements() as sent:
+            await ada.call("POST", f"/api/v1/auth/{action}", 200, json=body)
+        assert len(sent) == budget, sent

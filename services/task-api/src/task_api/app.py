@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -52,7 +52,7 @@ from task_api.application.erase_account import EraseAccount
 from task_api.application.lockdown import Lockdown
 from task_api.application.ports import Means
 from task_api.application.preferences import NotificationPreferences
-from task_api.application.profile import change_account
+from task_api.application.profile import Profiles
 from task_api.application.relay_outbox import OutboxRelay
 from task_api.application.sessions import Sessions
 from task_api.domain.account import Account
@@ -217,7 +217,7 @@ class _Entry:
         self.limiter = RateLimiter(redis) if settings.rate_limits_enabled else None
         self.seal = Seal(read_encryption_keys(settings.encryption_keys.get_secret_value()))
         self.audit = Audit(PostgresAudit(engine), self.now)
-        self.api_keys = ApiKeys(PostgresApiKeys(engine), self.now)
+        self.api_keys = ApiKeys(PostgresApiKeys(engine), self.now, self.audit)
         verifier = TokenVerifier(settings, StaticKeys(self.keys.public_keys), revoked=self.revoked.is_revoked)
         self.gate = Gate(verifier, self.api_keys, self.limiter, settings.rate_limit_user, self.audit)
         self.callers = self.gate.callers()
@@ -230,7 +230,8 @@ class _Stores:
     def __init__(self, entry: _Entry, clock: Clock, relay: Loop) -> None:
         self.means = Means(PostgresDatabase(entry.engine), clock.now, relay.wake)
         self.reader = PostgresTaskReader(entry.engine)
-        self.preferences = PostgresPreferences(entry.engine, entry.seal)
+        kept = PostgresPreferences(entry.engine, entry.seal)
+        self.preferences = NotificationPreferences(kept, clock.now, entry.audit)
         self.undo = UndoTokens(entry.keys.derived_secrets("undo"))
 
 
@@ -244,7 +245,7 @@ def _install_accounts(
     relay: Loop,
 ) -> None:
     accounts, callers, audit = entry.accounts, entry.callers, entry.audit
-    sessions = Sessions(accounts, passwords, entry.keys, entry.revoked, entry.now)
+    sessions = Sessions(accounts, passwords, entry.keys, entry.revoked, audit)
 
     async def read_account(user_id: UUID) -> Account:
         account = await accounts.account(user_id)
@@ -252,22 +253,19 @@ def _install_accounts(
             raise AccountNotFound("the account is gone")
         return account
 
-    async def change(user_id: UUID, fields: Mapping[str, Any]) -> Account:
-        return await change_account(accounts, clock.now, relay.wake, user_id, fields)
-
     is_open = entry.settings.registration_open
     app.include_router(
         auth_routes(sessions, callers.session, entry.keys.jwks(), audit, registration_open=is_open)
     )
-    app.include_router(user_routes(callers.session, read_account, change, audit))
+    profiles = Profiles(accounts, clock.now, relay.wake, audit)
+    app.include_router(user_routes(callers.session, read_account, profiles.change))
     export = PostgresExport(entry.engine, entry.seal)
     app.include_router(people_data_routes(callers, export, erase, audit, entry.now))
-    app.include_router(api_key_routes(callers, entry.api_keys, audit, entry.gate.forget_keys))
-    preferences = NotificationPreferences(stores.preferences, clock.now)
-    app.include_router(preference_routes(callers, preferences, audit))
-    feeds = CalendarFeeds(PostgresCalendarFeed(entry.engine), clock.now)
-    app.include_router(calendar_routes(callers, feeds, audit))
-    administration = Administration(accounts, entry.revoked, entry.now)
+    app.include_router(api_key_routes(callers, entry.api_keys, entry.gate.forget_keys))
+    app.include_router(preference_routes(callers, stores.preferences))
+    feeds = CalendarFeeds(PostgresCalendarFeed(entry.engine), clock.now, audit)
+    app.include_router(calendar_routes(callers, feeds))
+    administration = Administration(accounts, entry.revoked, audit)
     forget_keys = entry.gate.forget_keys
     app.include_router(
         admin_routes(callers, administration, stores.reader, audit, entry.cursors, forget_keys)

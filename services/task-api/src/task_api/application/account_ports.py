@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from task_api.application.audit import AuditLine
 from task_api.domain.account import Account
 
 
@@ -17,7 +18,6 @@ class NewSession:
 
     family_id: UUID
     token_hash: bytes
-    at: datetime
     expires_at: datetime
 
 
@@ -29,38 +29,39 @@ class Rotated:
     family_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class EndedSession:
-    """A family that was just revoked, and whose it was."""
-
-    family_id: UUID
-    user_id: UUID
-
-
 class AccountStore(Protocol):
-    """Accounts and their sessions; every method is one transaction."""
+    """Accounts and their sessions; every method is one transaction.
+
+    Where a line is handed over the change is made at its time, and it is written along with the change or not at all.
+    """
 
     async def register(
-        self, account: Account, email_key: str, password_hash: str, session: NewSession
+        self, account: Account, email_key: str, password_hash: str, session: NewSession, line: AuditLine
     ) -> bool:
         """Insert account, family and token; False when the e-mail key is taken."""
 
     async def credentials(self, email_key: str) -> tuple[Account, str] | None:
         """Read an account and its password hash."""
 
-    async def open_session(self, user_id: UUID, session: NewSession) -> Account | None:
+    async def open_session(self, user_id: UUID, session: NewSession, line: AuditLine) -> Account | None:
         """Insert a family and its first token, and read the account as it is now; None when it is shut or gone."""
 
     async def rotate(
-        self, old_hash: bytes, new_hash: bytes, at: datetime, expires_at: datetime
+        self, old_hash: bytes, new_hash: bytes, expires_at: datetime, line: AuditLine
     ) -> Rotated | None:
-        """Use up a token and insert its follower; None when it is unknown, used, expired or revoked."""
+        """Use up a token and insert its follower; None when it is unknown, used, expired or revoked.
 
-    async def revoke_reused(self, token_hash: bytes, at: datetime) -> EndedSession | None:
-        """Revoke the family of a token that was used before; None when it was not used, or revoked already."""
+        The line is written for the owner of the token.
+        """
 
-    async def revoke(self, user_id: UUID, family_id: UUID, at: datetime) -> None:
-        """Revoke a family of this user."""
+    async def revoke_reused(self, token_hash: bytes, line: AuditLine) -> UUID | None:
+        """Revoke the family of a token that was used before, and give it; None when it was not used, or is revoked.
+
+        The line is written for the owner of the token.
+        """
+
+    async def revoke(self, user_id: UUID, family_id: UUID, line: AuditLine) -> None:
+        """Revoke a family of this user; one that is revoked stays so, and the line is written all the same."""
 
     async def is_revoked(self, family_id: UUID) -> bool:
         """Whether a family is revoked, or gone."""

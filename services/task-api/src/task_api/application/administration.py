@@ -9,11 +9,10 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from task_api.application.account_ports import RevokedSessions
-from task_api.application.audit import AuditLine, Origin, count_action
-from task_api.application.ports import Now, Position
+from task_api.application.audit import Audit, AuditLine, Origin, count_action
+from task_api.application.ports import Position
 from task_api.domain.account import Account
 from task_api.domain.errors import AccountUnknown
-from task_api.domain.ids import new_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Administration:
 
     store: ManagedAccounts
     revoked: RevokedSessions
-    now: Now
+    audit: Audit
 
     async def change(
         self, user_id: UUID, *, role: str | None, disabled: bool | None, admin_id: UUID, origin: Origin
@@ -58,9 +57,7 @@ class Administration:
         detail = {"admin": str(admin_id)} | {
             name: value for name, value in asked.items() if value is not None
         }
-        line = AuditLine(
-            new_id(), await self.now(), "account_changed_by_admin", True, user_id, origin, detail
-        )
+        line = await self.audit.line("account_changed_by_admin", origin, user_id=user_id, detail=detail)
         changed = await self.store.manage(user_id, role, disabled, line)
         if changed is None:
             raise AccountUnknown("there is no such account")

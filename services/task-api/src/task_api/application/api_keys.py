@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
-from task_api.application.audit import AuditLine, Origin, count_action
+from task_api.application.audit import Audit, AuditLine, Origin, count_action
 from task_api.application.ports import Now
 from task_api.domain.errors import ApiKeyNotFound, TooManyApiKeys
 from task_api.domain.ids import new_id
@@ -51,16 +51,16 @@ class Used:
 
 
 class ApiKeyStore(Protocol):
-    """Where keys are kept; every method is one statement."""
+    """Where keys are kept; every method is one transaction, a line that is handed over part of it."""
 
-    async def add(self, key: ApiKey, key_hash: bytes, limit: int) -> bool:
-        """Insert a key; False when the user has `limit` already."""
+    async def add(self, key: ApiKey, key_hash: bytes, limit: int, line: AuditLine) -> bool:
+        """Insert a key; False, and no line, when the user has `limit` already."""
 
     async def of(self, user_id: UUID) -> Sequence[ApiKey]:
         """Read a user's keys, the newest first."""
 
-    async def remove(self, user_id: UUID, key_id: UUID) -> bool:
-        """Delete a key of this user; False when there is none."""
+    async def remove(self, user_id: UUID, key_id: UUID, line: AuditLine) -> bool:
+        """Delete a key of this user; False, and no line, when there is none."""
 
     async def use(self, key_hash: bytes, line: AuditLine) -> Used | None:
         """Read a key that has not expired, of an account that is not disabled, and note its use, minute by minute.
@@ -75,30 +75,37 @@ class ApiKeys:
 
     store: ApiKeyStore
     now: Now
+    audit: Audit
 
     async def make(
-        self, user_id: UUID, name: str, scopes: Sequence[Scope], expires_at: datetime | None
+        self, user_id: UUID, name: str, scopes: Sequence[Scope], expires_at: datetime | None, origin: Origin
     ) -> tuple[ApiKey, str]:
         """Make a key: what is kept of it, and the key itself, which is shown this once. Raises TooManyApiKeys."""
         secret = PREFIX + secrets.token_urlsafe(32)
         wanted = tuple(dict.fromkeys(scopes))
         key = ApiKey(new_id(), user_id, name, wanted, await self.now(), expires_at)
-        if not await self.store.add(key, key_hash(secret), KEYS_MAX):
+        detail = {"api_key": str(key.id)}
+        line = await self.audit.line("api_key_made", origin, user_id=user_id, detail=detail)
+        if not await self.store.add(key, key_hash(secret), KEYS_MAX, line):
             raise TooManyApiKeys(f"an account has at most {KEYS_MAX} API keys")
+        count_action(line)
         return key, secret
 
     async def of(self, user_id: UUID) -> Sequence[ApiKey]:
         """Read a user's keys."""
         return await self.store.of(user_id)
 
-    async def remove(self, user_id: UUID, key_id: UUID) -> None:
+    async def remove(self, user_id: UUID, key_id: UUID, origin: Origin) -> None:
         """Revoke a key; it is of no use from now on. Raises ApiKeyNotFound."""
-        if not await self.store.remove(user_id, key_id):
+        detail = {"api_key": str(key_id)}
+        line = await self.audit.line("api_key_revoked", origin, user_id=user_id, detail=detail)
+        if not await self.store.remove(user_id, key_id, line):
             raise ApiKeyNotFound("there is no such API key")
+        count_action(line)
 
     async def find(self, secret: str, origin: Origin) -> ApiKey | None:
         """Give the key that a secret is, if it is good. Its first use of a day is in the audit log."""
-        line = AuditLine(new_id(), await self.now(), AUDITED_AS, True, None, origin)
+        line = await self.audit.line(AUDITED_AS, origin)
         used = await self.store.use(key_hash(secret), line)
         if used is None:
             return None

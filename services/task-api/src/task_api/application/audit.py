@@ -1,4 +1,8 @@
-"""The audit log: who came in, who was refused, and who changed what of an account. Never a secret, never a token."""
+"""The audit log: who came in, who was refused, and who changed what of an account. Never a secret, never a token.
+
+A line about a change is handed to the store that makes the change, which writes both in one transaction; what changes
+nothing, like a wrong password, is noted by itself.
+"""
 
 from __future__ import annotations
 
@@ -56,16 +60,28 @@ class AuditStore(Protocol):
 
 
 def count_action(line: AuditLine) -> None:
-    """Count a line that was written."""
+    """Count a line that was written: after the commit, where it is in the transaction of a change."""
     ACCOUNT_ACTIONS.labels(line.action, "succeeded" if line.succeeded else "failed").inc()
 
 
 @dataclass(frozen=True)
 class Audit:
-    """Writes the audit log."""
+    """Makes the lines of the audit log, and writes those that go with no change."""
 
     store: AuditStore
     now: Now
+
+    async def line(
+        self,
+        action: str,
+        origin: Origin,
+        *,
+        user_id: UUID | None = None,
+        succeeded: bool = True,
+        detail: Mapping[str, Any] | None = None,
+    ) -> AuditLine:
+        """Make a line of now, for the transaction of the change that it tells of."""
+        return AuditLine(new_id(), await self.now(), action, succeeded, user_id, origin, detail or {})
 
     async def note(
         self,
@@ -76,7 +92,7 @@ class Audit:
         succeeded: bool = True,
         detail: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write that something happened, and count it."""
-        line = AuditLine(new_id(), await self.now(), action, succeeded, user_id, origin, detail or {})
+        """Write that something happened which changed nothing, and count it."""
+        line = await self.line(action, origin, user_id=user_id, succeeded=succeeded, detail=detail)
         await self.store.append(line)
         count_action(line)

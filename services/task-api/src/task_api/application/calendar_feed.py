@@ -10,6 +10,7 @@ from datetime import datetime, time, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from task_api.application.audit import Audit, AuditLine, Origin, count_action
 from task_api.application.ports import Changes, Now
 from task_api.domain.errors import CalendarNotFound
 from task_api.domain.series import Series
@@ -41,13 +42,16 @@ class Dated:
 
 
 class CalendarStore(Protocol):
-    """Where secrets are kept, as hashes, and what they open; every method is one statement."""
+    """Where secrets are kept, as hashes, and what they open.
 
-    async def put(self, user_id: UUID, token_hash: bytes, at: datetime) -> None:
+    Every method is one transaction, a line that is handed over part of it.
+    """
+
+    async def put(self, user_id: UUID, token_hash: bytes, at: datetime, line: AuditLine) -> None:
         """Keep a secret in the place of the one that the user had."""
 
-    async def remove(self, user_id: UUID) -> bool:
-        """Forget a user's secret; False when there is none."""
+    async def remove(self, user_id: UUID, line: AuditLine) -> bool:
+        """Forget a user's secret; False, and no line, when there is none."""
 
     async def subscription(self, token_hash: bytes) -> Subscription | None:
         """Read what a secret opens; None for an unknown one, or one of an account that is shut."""
@@ -62,17 +66,22 @@ class CalendarFeeds:
 
     store: CalendarStore
     now: Now
+    audit: Audit
 
-    async def make(self, user_id: UUID) -> str:
+    async def make(self, user_id: UUID, origin: Origin) -> str:
         """Make a secret, which is shown this once; the one before opens nothing any more."""
         secret = secrets.token_urlsafe(32)
-        await self.store.put(user_id, _hash(secret), await self.now())
+        line = await self.audit.line("calendar_token_made", origin, user_id=user_id)
+        await self.store.put(user_id, _hash(secret), await self.now(), line)
+        count_action(line)
         return secret
 
-    async def revoke(self, user_id: UUID) -> None:
+    async def revoke(self, user_id: UUID, origin: Origin) -> None:
         """Forget the secret. Raises CalendarNotFound."""
-        if not await self.store.remove(user_id):
+        line = await self.audit.line("calendar_token_revoked", origin, user_id=user_id)
+        if not await self.store.remove(user_id, line):
             raise CalendarNotFound("there is no such calendar")
+        count_action(line)
 
     async def open(self, secret: str) -> Subscription:
         """Give what a secret opens. Raises CalendarNotFound."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import time, timedelta
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from event_contracts.values import LatePolicy
+from task_api.application.audit import Audit, AuditLine, Origin, count_action
 from task_api.application.ports import Now
 from task_api.domain.errors import (
     AccountNotFound,
@@ -86,6 +87,9 @@ class HeldPreferences(Protocol):
     async def save(self, preferences: Preferences) -> None:
         """Write them."""
 
+    async def note(self, line: AuditLine) -> None:
+        """Write a line of the audit log."""
+
 
 class PreferencesStore(Protocol):
     """Where preferences are kept. Raises StorageUnavailable, ChannelsUnreadable."""
@@ -106,12 +110,15 @@ class NotificationPreferences:
 
     store: PreferencesStore
     now: Now
+    audit: Audit
 
     async def read(self, user_id: UUID) -> Preferences:
         """Read a person's preferences."""
         return await self.store.read(user_id)
 
-    async def replace(self, user_id: UUID, wanted: Wanted, expected: frozenset[int] | None) -> Preferences:
+    async def replace(
+        self, user_id: UUID, wanted: Wanted, expected: frozenset[int] | None, origin: Origin
+    ) -> Preferences:
         """Put `wanted` in the place of what there is; `expected` are the versions that may be replaced.
 
         Raises PreferencesChanged, InvalidPreference, AccountNotFound.
@@ -122,10 +129,17 @@ class NotificationPreferences:
                 raise PreferencesChanged(before.version)
             return _replaced(before, wanted)
 
-        return await self._change(user_id, change)
+        def counts(after: Preferences) -> Mapping[str, Any]:
+            return {
+                "webhooks": len(after.webhooks),
+                "chats": len(after.chats),
+                "push": len(after.push),
+            }
+
+        return await self._change(user_id, change, "notification_preferences_changed", origin, counts)
 
     async def subscribe(
-        self, user_id: UUID, name: str, endpoint: str, p256dh: str, auth: str
+        self, user_id: UUID, name: str, endpoint: str, p256dh: str, auth: str, origin: Origin
     ) -> PushSubscription:
         """Add a browser; one that comes again with the same endpoint renews its keys.
 
@@ -142,10 +156,12 @@ class NotificationPreferences:
                 raise TooManyPushSubscriptions(f"an account has at most {PUSH_MAX} push subscriptions")
             return replace(before, push=before.push if made in same else (*others, made))
 
-        await self._change(user_id, change)
+        await self._change(
+            user_id, change, "push_subscribed", origin, lambda _: {"subscription": str(known[-1].id)}
+        )
         return known[-1]
 
-    async def unsubscribe(self, user_id: UUID, push_id: UUID) -> None:
+    async def unsubscribe(self, user_id: UUID, push_id: UUID, origin: Origin) -> None:
         """Take a browser away. Raises PushSubscriptionNotFound, AccountNotFound."""
 
         def change(before: Preferences) -> Preferences:
@@ -154,23 +170,36 @@ class NotificationPreferences:
                 raise PushSubscriptionNotFound("there is no such push subscription")
             return replace(before, push=left)
 
-        await self._change(user_id, change)
+        await self._change(
+            user_id, change, "push_unsubscribed", origin, lambda _: {"subscription": str(push_id)}
+        )
 
-    async def stop_mail(self, user_id: UUID) -> None:
+    async def stop_mail(self, user_id: UUID, origin: Origin) -> None:
         """Switch mail off; again changes nothing. Raises AccountNotFound."""
-        await self._change(user_id, lambda before: replace(before, email=False))
+        await self._change(
+            user_id, lambda before: replace(before, email=False), "mail_stopped", origin, lambda _: {}
+        )
 
-    async def _change(self, user_id: UUID, change: Callable[[Preferences], Preferences]) -> Preferences:
+    async def _change(
+        self,
+        user_id: UUID,
+        change: Callable[[Preferences], Preferences],
+        action: str,
+        origin: Origin,
+        detail: Callable[[Preferences], Mapping[str, Any]],
+    ) -> Preferences:
         async with self.store.hold(user_id) as held:
             if held is None:
                 raise AccountNotFound("the account is gone")
             before = held.preferences
             after = change(before)
-            if after == before:
-                return before
-            after = replace(after, version=before.version + 1, updated_at=await self.now())
-            await held.save(after)
-            return after
+            if after != before:
+                after = replace(after, version=before.version + 1, updated_at=await self.now())
+                await held.save(after)
+            line = await self.audit.line(action, origin, user_id=user_id, detail=detail(after))
+            await held.note(line)
+        count_action(line)
+        return after
 
 
 def _replaced(before: Preferences, wanted: Wanted) -> Preferences:

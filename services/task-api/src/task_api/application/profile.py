@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import UUID
 
 from event_contracts.values import Actor, ActorKind
 from task_api.application.announce import series_write, task_write
+from task_api.application.audit import Audit, AuditLine, Origin, count_action
 from task_api.application.ports import Now, Stamp, Transaction, Wake
 from task_api.domain.account import Account
 from task_api.domain.errors import AccountNotFound
@@ -28,6 +29,9 @@ class AccountWork(Protocol):
     async def save(self, account: Account) -> None:
         """Write the account."""
 
+    async def note(self, line: AuditLine) -> None:
+        """Write a line of the audit log."""
+
 
 class AccountDesk(Protocol):
     """Where such units of work come from."""
@@ -36,26 +40,38 @@ class AccountDesk(Protocol):
         """Lock an account's row; None when there is no such account."""
 
 
-async def change_account(
-    desk: AccountDesk, now: Now, wake: Wake, user_id: UUID, fields: Mapping[str, Any]
-) -> Account:
-    """Merge the named fields into the account. Raises AccountNotFound.
+@dataclass(frozen=True)
+class Profiles:
+    """The use case."""
 
-    A new zone takes along the all-day tasks and series that were in the old one; a new start of the day all of them.
-    """
-    async with desk.hold(user_id) as work:
-        if work is None:
-            raise AccountNotFound("the account is gone")
-        before = work.account
-        after = replace(before, **fields)
+    desk: AccountDesk
+    now: Now
+    wake: Wake
+    audit: Audit
+
+    async def change(self, user_id: UUID, fields: Mapping[str, Any], origin: Origin) -> Account:
+        """Merge the named fields into the account. Raises AccountNotFound, EmailTaken.
+
+        A new zone takes along the all-day tasks and series that were in the old one; a new start of the day all of
+        them.
+        """
+        async with self.desk.hold(user_id) as work:
+            if work is None:
+                raise AccountNotFound("the account is gone")
+            before = work.account
+            after = replace(before, **fields)
+            if after != before:
+                after = replace(after, updated_at=await self.now())
+                await work.save(after)
+                if (before.timezone, before.day_start) != (after.timezone, after.day_start):
+                    await _tell_all_day(work.tasks, before, after, self.now)
+            detail = {"changed": sorted(fields)}
+            line = await self.audit.line("profile_changed", origin, user_id=user_id, detail=detail)
+            await work.note(line)
+        count_action(line)
         if after != before:
-            after = replace(after, updated_at=await now())
-            await work.save(after)
-            if (before.timezone, before.day_start) != (after.timezone, after.day_start):
-                await _tell_all_day(work.tasks, before, after, now)
-    if after != before:
-        wake()
-    return after
+            self.wake()
+        return after
 
 
 async def _tell_all_day(work: Transaction, before: Account, after: Account, now: Now) -> None:

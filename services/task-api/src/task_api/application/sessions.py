@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from task_api.application.account_ports import (
@@ -15,7 +15,7 @@ from task_api.application.account_ports import (
     RevokedSessions,
     TokenIssuer,
 )
-from task_api.application.ports import Now
+from task_api.application.audit import Audit, Origin, count_action
 from task_api.domain.account import Account, check_password, email_key
 from task_api.domain.errors import EmailTaken, InvalidCredentials, InvalidRefreshToken, RefreshTokenReused
 from task_api.domain.ids import new_id
@@ -54,29 +54,31 @@ class Sessions:
     passwords: Passwords
     issuer: TokenIssuer
     revoked: RevokedSessions
-    now: Now
+    audit: Audit
 
-    async def register(self, request: Registration) -> Session:
+    async def register(self, request: Registration, origin: Origin) -> Session:
         """Make an account and its first session. Raises WeakPassword, EmailTaken."""
         check_password(request.password, request.email)
         password_hash = await self.passwords.hash(request.password)
-        at = await self.now()
+        user_id = new_id()
+        line = await self.audit.line("register", origin, user_id=user_id)
         account = Account(
-            id=new_id(),
+            id=user_id,
             email=request.email,
             timezone=request.timezone,
-            created_at=at,
-            updated_at=at,
+            created_at=line.at,
+            updated_at=line.at,
             first_name=request.first_name,
             last_name=request.last_name,
         )
         token = _new_token()
-        session = NewSession(new_id(), _hash(token), at, at + REFRESH_LIFETIME)
-        if not await self.store.register(account, email_key(request.email), password_hash, session):
+        session = _new_session(token, line.at)
+        if not await self.store.register(account, email_key(request.email), password_hash, session, line):
             raise EmailTaken("there is an account with this e-mail address")
-        return self._handed_out(account, session, token)
+        count_action(line)
+        return self._handed_out(account, session.family_id, line.at, token)
 
-    async def login(self, email: str, password: str) -> Session:
+    async def login(self, email: str, password: str, origin: Origin) -> Session:
         """Open a session. Raises InvalidCredentials, after the same work whether or not the account exists."""
         found = await self.store.credentials(email_key(email))
         account, kept = found if found is not None else (None, None)
@@ -85,40 +87,54 @@ class Sessions:
             raise InvalidCredentials(_NOT_TOGETHER, None if account is None else account.id)
         if kept is not None and self.passwords.is_outdated(kept):
             await self.store.keep_password(account.id, kept, await self.passwords.hash(password))
-        at = await self.now()
+        line = await self.audit.line("login", origin, user_id=account.id)
         token = _new_token()
-        session = NewSession(new_id(), _hash(token), at, at + REFRESH_LIFETIME)
+        session = _new_session(token, line.at)
         # While the password was checked the account may have been disabled, or its role changed: what it is now counts.
-        current = await self.store.open_session(account.id, session)
+        current = await self.store.open_session(account.id, session, line)
         if current is None:
             raise InvalidCredentials(_NOT_TOGETHER, account.id)
-        return self._handed_out(current, session, token)
+        count_action(line)
+        return self._handed_out(current, session.family_id, line.at, token)
 
-    async def refresh(self, token: str) -> Session:
+    async def refresh(self, token: str, origin: Origin) -> Session:
         """Continue a session with a new pair.
 
-        Raises InvalidRefreshToken. A token that comes a second time was copied by somebody: the family is revoked.
+        Raises InvalidRefreshToken, RefreshTokenReused. A token that comes a second time was copied by somebody: the
+        family is revoked.
         """
-        at = await self.now()
+        line = await self.audit.line("refresh", origin)
         fresh = _new_token()
-        rotated = await self.store.rotate(_hash(token), _hash(fresh), at, at + REFRESH_LIFETIME)
+        rotated = await self.store.rotate(_hash(token), _hash(fresh), line.at + REFRESH_LIFETIME, line)
         if rotated is None:
-            reused = await self.store.revoke_reused(_hash(token), at)
-            if reused is None:
-                raise InvalidRefreshToken("the refresh token is not valid, or was used before")
-            await self.revoked.add(reused.family_id)
-            raise RefreshTokenReused(reused.user_id)
-        session = NewSession(rotated.family_id, _hash(fresh), at, at + REFRESH_LIFETIME)
-        return self._handed_out(rotated.account, session, fresh)
+            await self._end_reused(token, origin)
+            raise InvalidRefreshToken("the refresh token is not valid, or was used before")
+        count_action(line)
+        return self._handed_out(rotated.account, rotated.family_id, line.at, fresh)
 
-    async def logout(self, user_id: UUID, family_id: UUID) -> None:
+    async def _end_reused(self, token: str, origin: Origin) -> None:
+        line = await self.audit.line("refresh_token_reused", origin, succeeded=False)
+        family_id = await self.store.revoke_reused(_hash(token), line)
+        if family_id is None:
+            return
+        count_action(line)
+        await self.revoked.add(family_id)
+        raise RefreshTokenReused("the refresh token is not valid, or was used before")
+
+    async def logout(self, user_id: UUID, family_id: UUID, origin: Origin) -> None:
         """End a session: its refresh tokens and its access tokens are of no more use."""
-        await self.store.revoke(user_id, family_id, await self.now())
+        line = await self.audit.line("logout", origin, user_id=user_id)
+        await self.store.revoke(user_id, family_id, line)
+        count_action(line)
         await self.revoked.add(family_id)
 
-    def _handed_out(self, account: Account, session: NewSession, token: str) -> Session:
-        access = self.issuer.issue(account, session.family_id, session.at)
+    def _handed_out(self, account: Account, family_id: UUID, at: datetime, token: str) -> Session:
+        access = self.issuer.issue(account, family_id, at)
         return Session(account, access, token, self.issuer.lifetime_seconds)
+
+
+def _new_session(token: str, at: datetime) -> NewSession:
+    return NewSession(new_id(), _hash(token), at + REFRESH_LIFETIME)
 
 
 def _new_token() -> str:

@@ -181,11 +181,7 @@ class InvalidRefreshToken(AccountError):
 
 
 class RefreshTokenReused(InvalidRefreshToken):
-    """The token of `user_id` came a second time: somebody copied it, and its session was ended."""
-
-    def __init__(self, user_id: UUID) -> None:
-        super().__init__("the refresh token is not valid, or was used before")
-        self.user_id = user_id
+    """The token came a second time: somebody copied it, and its session was ended."""
 
 
 class AccountNotFound(AccountError):

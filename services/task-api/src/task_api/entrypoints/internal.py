@@ -21,7 +21,7 @@ from service_kit.problems import FieldError, Problem
 from service_kit.settings import ServiceSettings
 from service_kit.sidecar_auth import require_sibling
 from task_api.application.ports import Means
-from task_api.application.preferences import PreferencesStore
+from task_api.application.preferences import NotificationPreferences, PreferencesStore
 from task_api.application.read_contact import Contact, ContactReader
 from task_api.application.read_snapshots import PAGE_MAX, AfterAnnouncement, SnapshotReader
 from task_api.entrypoints.http.fields import Answer, Body, Instant, at_most
@@ -165,7 +165,7 @@ class ForSiblings:
 
     snapshots: SnapshotReader
     contacts: ContactReader
-    preferences: PreferencesStore
+    preferences: NotificationPreferences
     means: Means
     undo: UndoTokens
 
@@ -193,7 +193,10 @@ def install_internal(app: FastAPI, settings: ServiceSettings, given: ForSiblings
     people = APIRouter(prefix="/internal/v1", include_in_schema=False, dependencies=[notifier])
     people.add_api_route("/users/{user_id}/contact", _contact(given.contacts), methods=["GET"])
     people.add_api_route(
-        "/push-subscriptions/{push_id}", _push_gone(given.preferences), methods=["DELETE"], status_code=204
+        "/push-subscriptions/{push_id}",
+        _push_gone(given.preferences.store),
+        methods=["DELETE"],
+        status_code=204,
     )
     people.include_router(
         action_routes(ForPeople(given.contacts, given.preferences, given.means, given.undo))

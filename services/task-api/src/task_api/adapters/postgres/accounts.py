@@ -1,4 +1,4 @@
-"""Accounts and sessions on PostgreSQL; each call is a single statement that commits by itself."""
+"""Accounts and sessions on PostgreSQL; a login or refresh is a single statement that commits by itself."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.types import TypeEngine
 
-from task_api.adapters.postgres.audit_log import append_line
+from task_api.adapters.postgres.audit_log import LINE_PARAMETERS, append_line, line_of, line_values
 from task_api.adapters.postgres.database import PostgresDatabase, storage_errors
 from task_api.adapters.postgres.rows import Row
 from task_api.adapters.postgres.tables import refresh_tokens, session_families, users
 from task_api.adapters.postgres.transaction import PostgresTransaction
-from task_api.application.account_ports import EndedSession, NewSession, Rotated
+from task_api.application.account_ports import NewSession, Rotated
 from task_api.application.administration import Managed
 from task_api.application.audit import AuditLine
 from task_api.application.ports import Position
@@ -38,7 +38,6 @@ _COLUMNS = (
     "default_reminder",
     "role",
 )
-_INSTANT = users.c.created_at.type
 
 _TYPES: dict[str, TypeEngine[Any]] = {
     **{column.name: column.type for column in users.c},
@@ -46,13 +45,12 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "family_id": session_families.c.id.type,
     "token_hash": refresh_tokens.c.hash.type,
     "new_hash": refresh_tokens.c.hash.type,
-    "at": _INSTANT,
-    "expires_at": _INSTANT,
+    "expires_at": users.c.created_at.type,
 }
 
 
 def _statement(sql: str, *names: str) -> TextClause:
-    return text(sql).bindparams(*(bindparam(name, type_=_TYPES[name]) for name in names))
+    return text(sql).bindparams(*(bindparam(name, type_=_TYPES[name]) for name in names), *LINE_PARAMETERS)
 
 
 _NEW_SESSION = """
@@ -63,7 +61,7 @@ _NEW_SESSION = """
         INSERT INTO refresh_tokens (hash, family_id, issued_at, expires_at)
         SELECT :token_hash, :family_id, :at, :expires_at FROM owner
     )"""
-_SESSION_NAMES = ("family_id", "token_hash", "at", "expires_at")
+_SESSION_NAMES = ("family_id", "token_hash", "expires_at")
 
 _REGISTER = _statement(
     f"""
@@ -71,7 +69,7 @@ _REGISTER = _statement(
         INSERT INTO users (email_key, password_hash, {", ".join(_COLUMNS)})
         VALUES (:email_key, :password_hash, {", ".join(f":{name}" for name in _COLUMNS)})
         ON CONFLICT (email_key) DO NOTHING RETURNING id
-    ), {_NEW_SESSION}
+    ), {_NEW_SESSION}, line AS ({line_of("owner", "id")})
     SELECT id FROM owner
     """,  # noqa: S608 - names of our own columns
     "email_key",
@@ -86,7 +84,7 @@ _OPEN_SESSION = _statement(
     f"""
     WITH owner AS (
         SELECT {", ".join(_COLUMNS)} FROM users WHERE id = :user_id AND disabled_at IS NULL FOR SHARE
-    ), {_NEW_SESSION}
+    ), {_NEW_SESSION}, line AS ({line_of("owner", "id")})
     SELECT * FROM owner
     """,  # noqa: S608 - names of our own columns
     "user_id",
@@ -107,14 +105,28 @@ _ROTATE = _statement(
     ), token AS (
         INSERT INTO refresh_tokens (hash, family_id, issued_at, expires_at)
         SELECT :new_hash, family.id, :at, :expires_at FROM family
-    )
-    SELECT {", ".join(f"users.{name}" for name in _COLUMNS)}, family.id AS family_id
-    FROM users JOIN family ON family.user_id = users.id WHERE users.disabled_at IS NULL
+    ), owner AS (
+        SELECT {", ".join(f"users.{name}" for name in _COLUMNS)}, family.id AS family_id
+        FROM users JOIN family ON family.user_id = users.id WHERE users.disabled_at IS NULL
+    ), line AS ({line_of("owner", "id")})
+    SELECT * FROM owner
     """,  # noqa: S608 - names of our own columns
     "token_hash",
     "new_hash",
-    "at",
     "expires_at",
+)
+
+_REVOKE_REUSED = _statement(
+    f"""
+    WITH ended AS (
+        UPDATE session_families SET revoked_at = :at
+        WHERE id = (SELECT family_id FROM refresh_tokens WHERE hash = :token_hash AND used_at IS NOT NULL)
+            AND revoked_at IS NULL
+        RETURNING id, user_id
+    ), line AS ({line_of("ended", "user_id")})
+    SELECT id FROM ended
+    """,  # noqa: S608 - names of our own columns
+    "token_hash",
 )
 
 
@@ -143,6 +155,10 @@ class HeldAccount:
         except IntegrityError as error:
             raise EmailTaken("there is an account with this e-mail address") from error
 
+    async def note(self, line: AuditLine) -> None:
+        """Append the line."""
+        await self.tasks.connection.execute(append_line(line))
+
 
 class PostgresAccounts:
     """The ports AccountStore and AccountDesk."""
@@ -152,11 +168,11 @@ class PostgresAccounts:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def register(
-        self, account: Account, email_key: str, password_hash: str, session: NewSession
+        self, account: Account, email_key: str, password_hash: str, session: NewSession, line: AuditLine
     ) -> bool:
         """Insert account, family and token; False when the e-mail key is taken."""
         values = account_row(account) | {"email_key": email_key, "password_hash": password_hash}
-        return await self._one(_REGISTER, values | _session_row(session)) is not None
+        return await self._one(_REGISTER, values | _session_row(session) | line_values(line)) is not None
 
     async def credentials(self, email_key: str) -> tuple[Account, str] | None:
         """Read an account and its password hash."""
@@ -226,41 +242,35 @@ class PostgresAccounts:
             await work.connection.execute(append_line(line))
             return Managed(account_of(row), row["disabled_at"]), [one.id for one in ended]
 
-    async def open_session(self, user_id: UUID, session: NewSession) -> Account | None:
+    async def open_session(self, user_id: UUID, session: NewSession, line: AuditLine) -> Account | None:
         """Insert a family and its first token; the account as it is now, None when it is shut or gone."""
-        row = await self._one(_OPEN_SESSION, _session_row(session) | {"user_id": user_id})
+        values = _session_row(session) | {"user_id": user_id} | line_values(line)
+        row = await self._one(_OPEN_SESSION, values)
         return None if row is None else account_of(row)
 
     async def rotate(
-        self, old_hash: bytes, new_hash: bytes, at: datetime, expires_at: datetime
+        self, old_hash: bytes, new_hash: bytes, expires_at: datetime, line: AuditLine
     ) -> Rotated | None:
         """Use up a token and insert its follower; None when it is not good."""
-        values = {"token_hash": old_hash, "new_hash": new_hash, "at": at, "expires_at": expires_at}
-        row = await self._one(_ROTATE, values)
+        values = {"token_hash": old_hash, "new_hash": new_hash, "expires_at": expires_at}
+        row = await self._one(_ROTATE, values | line_values(line))
         return None if row is None else Rotated(account_of(row), row["family_id"])
 
-    async def revoke_reused(self, token_hash: bytes, at: datetime) -> EndedSession | None:
+    async def revoke_reused(self, token_hash: bytes, line: AuditLine) -> UUID | None:
         """Revoke the family of a token that was used before."""
-        family = select(refresh_tokens.c.family_id).where(
-            refresh_tokens.c.hash == token_hash, refresh_tokens.c.used_at.is_not(None)
-        )
-        row = await self._one(
-            update(session_families)
-            .where(session_families.c.id == family.scalar_subquery(), session_families.c.revoked_at.is_(None))
-            .values(revoked_at=at)
-            .returning(session_families.c.id, session_families.c.user_id)
-        )
-        return None if row is None else EndedSession(row["id"], row["user_id"])
+        row = await self._one(_REVOKE_REUSED, {"token_hash": token_hash} | line_values(line))
+        return None if row is None else row["id"]
 
-    async def revoke(self, user_id: UUID, family_id: UUID, at: datetime) -> None:
+    async def revoke(self, user_id: UUID, family_id: UUID, line: AuditLine) -> None:
         """Revoke a family of this user."""
         family = session_families
-        await self._one(
-            update(family)
-            .where(family.c.id == family_id, family.c.user_id == user_id, family.c.revoked_at.is_(None))
-            .values(revoked_at=at)
-            .returning(family.c.id)
-        )
+        async with self._database.begin() as work:
+            await work.connection.execute(
+                update(family)
+                .where(family.c.id == family_id, family.c.user_id == user_id, family.c.revoked_at.is_(None))
+                .values(revoked_at=line.at)
+            )
+            await work.connection.execute(append_line(line))
 
     async def is_revoked(self, family_id: UUID) -> bool:
         """Whether a family is revoked, or gone."""
@@ -290,6 +300,5 @@ def _session_row(session: NewSession) -> dict[str, Any]:
     return {
         "family_id": session.family_id,
         "token_hash": session.token_hash,
-        "at": session.at,
         "expires_at": session.expires_at,
     }

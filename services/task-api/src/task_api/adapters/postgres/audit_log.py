@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Insert, insert, literal, select, tuple_
+from sqlalchemy import Insert, bindparam, insert, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from task_api.adapters.postgres.database import storage_errors
@@ -25,6 +26,39 @@ def append_line(line: AuditLine) -> Insert:
         request_id=line.origin.request_id,
         detail=dict(line.detail),
     )
+
+
+def line_of(changed: str, user_id: str, detail: str = "'{}'") -> str:
+    """Give the part of a statement that writes the line of what its part `changed` did; none if that did nothing.
+
+    It saves logins the way there and back of a transaction. `user_id` and `detail` are expressions over that part; the
+    rest of the line is given by LINE_PARAMETERS.
+    """
+    return f"""
+        INSERT INTO audit_log (id, at, action, succeeded, user_id, address, request_id, detail)
+        SELECT :line_id, :at, :action, :succeeded, {user_id}, :address, :request_id, {detail}
+        FROM {changed}"""  # noqa: S608 - names of our own columns
+
+
+LINE_PARAMETERS = (
+    bindparam("line_id", type_=audit_log.c.id.type),
+    *(
+        bindparam(name, type_=audit_log.c[name].type)
+        for name in ("at", "action", "succeeded", "address", "request_id")
+    ),
+)
+
+
+def line_values(line: AuditLine) -> dict[str, Any]:
+    """Give what LINE_PARAMETERS stand for."""
+    return {
+        "line_id": line.id,
+        "at": line.at,
+        "action": line.action,
+        "succeeded": line.succeeded,
+        "address": line.origin.address,
+        "request_id": line.origin.request_id,
+    }
 
 
 class PostgresAudit:

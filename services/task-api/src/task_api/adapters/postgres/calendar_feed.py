@@ -12,9 +12,11 @@ from sqlalchemy import Executable, delete, func, literal, select, union_all
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from task_api.adapters.postgres.database import storage_errors
+from task_api.adapters.postgres.audit_log import append_line
+from task_api.adapters.postgres.database import PostgresDatabase, storage_errors
 from task_api.adapters.postgres.rows import EPOCH, REMINDERS, Row, reminder_of, series_of, task_of
 from task_api.adapters.postgres.tables import calendar_tokens, series, tasks, user_changes, users
+from task_api.application.audit import AuditLine
 from task_api.application.calendar_feed import Dated, Subscription
 from task_api.application.ports import Changes
 
@@ -24,25 +26,31 @@ _SERIES = tuple(column.label(f"of_series_{column.name}") for column in series.c)
 
 
 class PostgresCalendarFeed:
-    """The port CalendarStore; each call is a statement that commits by itself."""
+    """The port CalendarStore; what only reads is a statement that commits by itself."""
 
     def __init__(self, engine: AsyncEngine) -> None:
+        self._database = PostgresDatabase(engine)
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 
-    async def put(self, user_id: UUID, token_hash: bytes, at: datetime) -> None:
+    async def put(self, user_id: UUID, token_hash: bytes, at: datetime, line: AuditLine) -> None:
         """Insert the user's secret, or overwrite the one that is there."""
         new = {"hash": token_hash, "created_at": at}
         statement = insert(calendar_tokens).values(user_id=user_id, **new)
-        await self._rows(
-            statement.on_conflict_do_update(index_elements=["user_id"], set_=new).returning(
-                calendar_tokens.c.user_id
+        async with self._database.begin() as work:
+            await work.connection.execute(
+                statement.on_conflict_do_update(index_elements=["user_id"], set_=new)
             )
-        )
+            await work.connection.execute(append_line(line))
 
-    async def remove(self, user_id: UUID) -> bool:
+    async def remove(self, user_id: UUID, line: AuditLine) -> bool:
         """Delete the user's secret."""
         gone = delete(calendar_tokens).where(calendar_tokens.c.user_id == user_id)
-        return bool(await self._rows(gone.returning(calendar_tokens.c.user_id)))
+        async with self._database.begin() as work:
+            removed = await work.connection.execute(gone.returning(calendar_tokens.c.user_id))
+            if removed.one_or_none() is None:
+                return False
+            await work.connection.execute(append_line(line))
+            return True
 
     async def subscription(self, token_hash: bytes) -> Subscription | None:
         """Read the owner of a secret unless the account is disabled or to be erased, and the counter of changes."""

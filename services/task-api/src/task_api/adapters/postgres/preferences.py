@@ -13,10 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from event_contracts.values import LatePolicy
 from task_api.adapters.fernet_seal import Seal
+from task_api.adapters.postgres.audit_log import append_line
 from task_api.adapters.postgres.database import storage_errors
 from task_api.adapters.postgres.tables import notification_channels as channels
 from task_api.adapters.postgres.tables import notification_preferences as preferences
 from task_api.adapters.postgres.tables import users
+from task_api.application.audit import AuditLine
 from task_api.domain.preferences import (
     Chat,
     Destination,
@@ -101,6 +103,10 @@ class HeldPreferences:
         rows = [self._row(position, one) for position, one in enumerate(wanted.destinations)]
         if rows:
             await self._connection.execute(insert(channels), rows)
+
+    async def note(self, line: AuditLine) -> None:
+        """Append the line."""
+        await self._connection.execute(append_line(line))
 
     def _row(self, position: int, one: Destination) -> dict[str, Any]:
         kind = _KIND_OF[type(one)]

@@ -10,7 +10,6 @@ from pydantic import Field, StringConstraints
 
 from service_kit.auth import Principal
 from task_api.application.api_keys import ApiKeys, Scope
-from task_api.application.audit import Audit
 from task_api.domain.errors import InvalidTask
 from task_api.entrypoints.http.callers import Callers
 from task_api.entrypoints.http.documented import problems
@@ -53,7 +52,7 @@ class ApiKeysAnswer(Answer):
     items: tuple[ApiKeyAnswer, ...]
 
 
-def api_key_routes(callers: Callers, keys: ApiKeys, audit: Audit, forget: Callable[[], None]) -> APIRouter:
+def api_key_routes(callers: Callers, keys: ApiKeys, forget: Callable[[], None]) -> APIRouter:
     """Give the routes under /api/v1/api-keys. They take a session's token: a key makes no keys."""
     router = APIRouter(tags=["api keys"])
     Session = Annotated[Principal, Depends(callers.session)]  # noqa: N806 - a type
@@ -71,9 +70,8 @@ def api_key_routes(callers: Callers, keys: ApiKeys, audit: Audit, forget: Callab
         """Make an API key. The key itself is in this answer alone."""
         if body.expires_at is not None and body.expires_at <= await keys.now():
             raise InvalidTask("expires_at", "in_past", "is not in the future")
-        made, secret = await keys.make(principal.user_id, body.name, body.scopes, body.expires_at)
-        await audit.note(
-            "api_key_made", origin_of(request), user_id=principal.user_id, detail={"api_key": str(made.id)}
+        made, secret = await keys.make(
+            principal.user_id, body.name, body.scopes, body.expires_at, origin_of(request)
         )
         answer = NewApiKeyAnswer(key=secret, **ApiKeyAnswer.model_validate(made).model_dump())
         return json_answer(answer, 201, {"Cache-Control": "no-store"})
@@ -81,11 +79,8 @@ def api_key_routes(callers: Callers, keys: ApiKeys, audit: Audit, forget: Callab
     @router.delete(f"{_ROOT}/{{key_id}}", status_code=204, responses=problems(401, 403, 404, 422))
     async def remove(key_id: UUID, principal: Session, request: Request) -> Response:
         """Revoke an API key."""
-        await keys.remove(principal.user_id, key_id)
+        await keys.remove(principal.user_id, key_id, origin_of(request))
         forget()
-        await audit.note(
-            "api_key_revoked", origin_of(request), user_id=principal.user_id, detail={"api_key": str(key_id)}
-        )
         return Response(status_code=204)
 
     return router

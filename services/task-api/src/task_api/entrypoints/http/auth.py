@@ -53,46 +53,41 @@ def auth_routes(
             last_name=body.last_name,
         )
         try:
-            session = await sessions.register(registration)
+            session = await sessions.register(registration, origin_of(request))
         except EmailTaken:
             await audit.note("register", origin_of(request), succeeded=False)
             raise
-        await audit.note("register", origin_of(request), user_id=session.account.id)
         return _session(session, 201)
 
     @router.post("/api/v1/auth/login", response_model=SessionAnswer, responses=problems(400, 401, 422))
     async def login(body: LoginBody, request: Request) -> Response:
         """Log in with e-mail address and password."""
         try:
-            session = await sessions.login(body.email, body.password)
+            session = await sessions.login(body.email, body.password, origin_of(request))
         except InvalidCredentials as refused:
             await audit.note("login", origin_of(request), user_id=refused.user_id, succeeded=False)
             raise
-        await audit.note("login", origin_of(request), user_id=session.account.id)
         return _session(session)
 
     @router.post("/api/v1/auth/refresh", response_model=SessionAnswer, responses=problems(400, 401, 422))
     async def refresh(body: RefreshBody, request: Request) -> Response:
         """Get a new pair of tokens for a refresh token. One that is used a second time ends its session."""
         try:
-            session = await sessions.refresh(body.refresh_token)
-        except RefreshTokenReused as reused:
-            await audit.note(
-                "refresh_token_reused", origin_of(request), user_id=reused.user_id, succeeded=False
-            )
-            raise
+            session = await sessions.refresh(body.refresh_token, origin_of(request))
+        except RefreshTokenReused:
+            raise  # noted along with the end of its session
         except InvalidRefreshToken:
             await audit.note("refresh", origin_of(request), succeeded=False)
             raise
-        await audit.note("refresh", origin_of(request), user_id=session.account.id)
         return _session(session)
 
     @router.post("/api/v1/auth/logout", status_code=204, responses=problems(401, 403))
     async def logout(principal: Annotated[Principal, Depends(caller)], request: Request) -> Response:
         """End the session of the access token, at every service."""
-        if principal.family_id is not None:
-            await sessions.logout(principal.user_id, principal.family_id)
-        await audit.note("logout", origin_of(request), user_id=principal.user_id)
+        if principal.family_id is None:
+            await audit.note("logout", origin_of(request), user_id=principal.user_id)
+        else:
+            await sessions.logout(principal.user_id, principal.family_id, origin_of(request))
         return Response(status_code=204)
 
     document = orjson.dumps(jwks)

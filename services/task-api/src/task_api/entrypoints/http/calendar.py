@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service_kit.auth import Principal
-from task_api.application.audit import Audit
 from task_api.application.calendar_feed import CalendarFeeds
 from task_api.entrypoints.http.calendar_text import CONTENT_TYPE, calendar_text
 from task_api.entrypoints.http.callers import Callers
@@ -43,7 +42,7 @@ class CalendarTokenAnswer(Answer, json_schema_extra={"examples": [_EXAMPLE]}):
     url: str
 
 
-def calendar_routes(callers: Callers, feeds: CalendarFeeds, audit: Audit) -> APIRouter:
+def calendar_routes(callers: Callers, feeds: CalendarFeeds) -> APIRouter:
     """Give the routes of the feed. Its secret is made and revoked by a session alone."""
     router = APIRouter(tags=["calendar"])
     Session = Annotated[Principal, Depends(callers.session)]  # noqa: N806 - a type
@@ -51,8 +50,7 @@ def calendar_routes(callers: Callers, feeds: CalendarFeeds, audit: Audit) -> API
     @router.post(_TOKEN, status_code=201, response_model=CalendarTokenAnswer, responses=problems(401, 403))
     async def make(principal: Session, request: Request) -> Response:
         """Make the secret of the calendar feed, in the place of the one before."""
-        token = await feeds.make(principal.user_id)
-        await audit.note("calendar_token_made", origin_of(request), user_id=principal.user_id)
+        token = await feeds.make(principal.user_id, origin_of(request))
         address = request.url.replace(path=FEED, query=f"token={token}", fragment="")
         answer = CalendarTokenAnswer(token=token, url=str(address))
         return json_answer(answer, 201, {"Cache-Control": "no-store"})
@@ -60,8 +58,7 @@ def calendar_routes(callers: Callers, feeds: CalendarFeeds, audit: Audit) -> API
     @router.delete(_TOKEN, status_code=204, responses=problems(401, 403, 404))
     async def revoke(principal: Session, request: Request) -> Response:
         """Revoke the secret: the feed is gone at once."""
-        await feeds.revoke(principal.user_id)
-        await audit.note("calendar_token_revoked", origin_of(request), user_id=principal.user_id)
+        await feeds.revoke(principal.user_id, origin_of(request))
         return Response(status_code=204)
 
     @router.get(FEED, response_class=Response, responses={**problems(404, 429), **_ANSWERS})

@@ -24,7 +24,6 @@ from pydantic import (
 
 from event_contracts.values import CHAT_SCHEMES, LatePolicy, WallTime
 from service_kit.auth import Principal
-from task_api.application.audit import Audit
 from task_api.application.preferences import (
     NotificationPreferences,
     Wanted,
@@ -324,13 +323,10 @@ def _answer(found: Preferences, given: Iterable[str] = ()) -> Response:
     return json_answer(PreferencesAnswer.of(found, given), 200, headers)
 
 
-def preference_routes(callers: Callers, preferences: NotificationPreferences, audit: Audit) -> APIRouter:
+def preference_routes(callers: Callers, preferences: NotificationPreferences) -> APIRouter:
     """Give the routes of preferences and push subscriptions. They take a session's token."""
     router = APIRouter(tags=["notification preferences"])
     Session = Annotated[Principal, Depends(callers.session)]  # noqa: N806 - a type
-
-    async def note(request: Request, principal: Principal, action: str, **detail: object) -> None:
-        await audit.note(action, origin_of(request), user_id=principal.user_id, detail=detail)
 
     @router.get(_PREFERENCES, response_model=PreferencesAnswer, responses=problems(401, 403))
     async def read(principal: Session) -> Response:
@@ -343,9 +339,7 @@ def preference_routes(callers: Callers, preferences: NotificationPreferences, au
     ) -> Response:
         """Say it anew, as a whole. Secrets of new webhooks are in this answer alone."""
         known = {one.id for one in body.channels.webhooks if one.id is not None}
-        saved = await preferences.replace(principal.user_id, body.wanted(), expected)
-        counts = {"webhooks": len(saved.webhooks), "chats": len(saved.chats), "push": len(saved.push)}
-        await note(request, principal, "notification_preferences_changed", **counts)
+        saved = await preferences.replace(principal.user_id, body.wanted(), expected, origin_of(request))
         return _answer(saved, [one.secret for one in saved.webhooks if one.id not in known])
 
     @router.post(
@@ -358,16 +352,14 @@ def preference_routes(callers: Callers, preferences: NotificationPreferences, au
         """Let a browser be told. The same endpoint again renews its keys."""
         keys = body.keys
         made = await preferences.subscribe(
-            principal.user_id, body.name, body.endpoint, keys.p256dh, keys.auth
+            principal.user_id, body.name, body.endpoint, keys.p256dh, keys.auth, origin_of(request)
         )
-        await note(request, principal, "push_subscribed", subscription=str(made.id))
         return json_answer(PushAnswer.model_validate(made), 201)
 
     @router.delete(f"{_PUSH}/{{subscription_id}}", status_code=204, responses=problems(401, 403, 404, 422))
     async def unsubscribe(subscription_id: UUID, principal: Session, request: Request) -> Response:
         """Tell a browser nothing more."""
-        await preferences.unsubscribe(principal.user_id, subscription_id)
-        await note(request, principal, "push_unsubscribed", subscription=str(subscription_id))
+        await preferences.unsubscribe(principal.user_id, subscription_id, origin_of(request))
         return Response(status_code=204)
 
     return router

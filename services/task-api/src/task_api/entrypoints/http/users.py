@@ -7,18 +7,18 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request, Response
 
 from service_kit.auth import Principal
-from task_api.application.audit import Audit
+from task_api.application.audit import Origin
 from task_api.domain.account import Account
 from task_api.entrypoints.http.account_models import ProfileAnswer, ProfilePatch
 from task_api.entrypoints.http.documented import problems
 from task_api.entrypoints.http.origins import origin_of
 
 ReadAccount = Callable[[UUID], Awaitable[Account]]
-ChangeAccount = Callable[[UUID, Mapping[str, Any]], Awaitable[Account]]
+ChangeAccount = Callable[[UUID, Mapping[str, Any], Origin], Awaitable[Account]]
 
 
 def user_routes(
-    caller: Callable[..., Awaitable[Principal]], read: ReadAccount, change: ChangeAccount, audit: Audit
+    caller: Callable[..., Awaitable[Principal]], read: ReadAccount, change: ChangeAccount
 ) -> APIRouter:
     """Give the routes under /api/v1/users; `read` and `change` raise AccountNotFound."""
     router = APIRouter(tags=["users"])
@@ -35,10 +35,7 @@ def user_routes(
         body: ProfilePatch, principal: Annotated[Principal, Depends(caller)], request: Request
     ) -> Response:
         """Change the profile. A new time zone or start of the day moves the open all-day tasks along."""
-        changed = await change(principal.user_id, body.fields())
-        detail = {"changed": sorted(body.model_fields_set)}
-        await audit.note("profile_changed", origin_of(request), user_id=principal.user_id, detail=detail)
-        return _profile(changed)
+        return _profile(await change(principal.user_id, body.fields(), origin_of(request)))
 
     return router
 
