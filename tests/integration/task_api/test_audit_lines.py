@@ -18,7 +18,9 @@ from tests.integration.task_api.test_preferences import BROWSER, PREFERENCES, PU
 AUTH = "/api/v1/auth"
 KEYS = "/api/v1/api-keys"
 CALENDAR = "/api/v1/calendar-token"
-STOP_MAIL = "/internal/v1/actions/stop-mail"
+INTERNAL = "/internal/v1"
+GONE = f"{INTERNAL}/push-subscriptions"
+STOP_MAIL = f"{INTERNAL}/actions/stop-mail"
 KEPT_IN = (
     "users",
     "session_families",
@@ -58,6 +60,7 @@ ACTIONS: dict[str, tuple[str, str, str, dict[str, Any] | None, int]] = {
         201,
     ),
     "push_unsubscribed": ("notification_channels", "DELETE", f"{PUSH}/{{browser}}", None, 204),
+    "push_gone": ("notification_channels", "DELETE", f"{GONE}/{{browser}}", None, 204),
     "mail_stopped": ("notification_preferences", "POST", STOP_MAIL, {"user_id": "{user}"}, 204),
     "calendar_token_made": ("calendar_tokens", "POST", CALENDAR, None, 201),
     "calendar_token_revoked": ("calendar_tokens", "DELETE", CALENDAR, None, 204),
@@ -80,7 +83,7 @@ class Prepared:
             body = {
                 name: one.format(**self.known) if isinstance(one, str) else one for name, one in body.items()
             }
-        headers = FROM_NOTIFIER if path == STOP_MAIL else {"If-Match": "*"}
+        headers = FROM_NOTIFIER if path.startswith(INTERNAL) else {"If-Match": "*"}
         return await self.person.call(method, path.format(**self.known), json=body, headers=headers)
 
 

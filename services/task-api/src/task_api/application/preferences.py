@@ -100,8 +100,8 @@ class PreferencesStore(Protocol):
     def hold(self, user_id: UUID) -> AbstractAsyncContextManager[HeldPreferences | None]:
         """Lock the account in a unit of work; None when there is no such account."""
 
-    async def remove_push(self, push_id: UUID) -> None:
-        """Remove a subscription that its push service says is gone; one that is not there is removed already."""
+    async def remove_push(self, push_id: UUID, line: AuditLine) -> bool:
+        """Remove a subscription, whosever it is, and write the line for its owner; False when it is not there."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,12 @@ class NotificationPreferences:
         await self._change(
             user_id, change, "push_unsubscribed", origin, lambda _: {"subscription": str(push_id)}
         )
+
+    async def push_gone(self, push_id: UUID, origin: Origin) -> None:
+        """Remove a subscription that its push service says is gone; one that is not there is removed already."""
+        line = await self.audit.line("push_gone", origin, detail={"subscription": str(push_id)})
+        if await self.store.remove_push(push_id, line):
+            count_action(line)
 
     async def stop_mail(self, user_id: UUID, origin: Origin) -> None:
         """Switch mail off; again changes nothing. Raises AccountNotFound."""

@@ -21,10 +21,11 @@ from service_kit.problems import FieldError, Problem
 from service_kit.settings import ServiceSettings
 from service_kit.sidecar_auth import require_sibling
 from task_api.application.ports import Means
-from task_api.application.preferences import NotificationPreferences, PreferencesStore
+from task_api.application.preferences import NotificationPreferences
 from task_api.application.read_contact import Contact, ContactReader
 from task_api.application.read_snapshots import PAGE_MAX, AfterAnnouncement, SnapshotReader
 from task_api.entrypoints.http.fields import Answer, Body, Instant, at_most
+from task_api.entrypoints.http.origins import origin_at_a_sibling
 from task_api.entrypoints.http.undo_tokens import UndoTokens
 from task_api.entrypoints.internal_actions import ForPeople, action_routes
 
@@ -194,7 +195,7 @@ def install_internal(app: FastAPI, settings: ServiceSettings, given: ForSiblings
     people.add_api_route("/users/{user_id}/contact", _contact(given.contacts), methods=["GET"])
     people.add_api_route(
         "/push-subscriptions/{push_id}",
-        _push_gone(given.preferences.store),
+        _push_gone(given.preferences),
         methods=["DELETE"],
         status_code=204,
     )
@@ -240,9 +241,9 @@ def _contact(contacts: ContactReader) -> Callable[[UUID], Awaitable[Response]]:
     return contact
 
 
-def _push_gone(preferences: PreferencesStore) -> Callable[[UUID], Awaitable[Response]]:
+def _push_gone(preferences: NotificationPreferences) -> Callable[[UUID], Awaitable[Response]]:
     async def push_gone(push_id: UUID) -> Response:
-        await preferences.remove_push(push_id)
+        await preferences.push_gone(push_id, origin_at_a_sibling())
         return Response(status_code=204)
 
     return push_gone

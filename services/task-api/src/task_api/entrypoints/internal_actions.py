@@ -13,14 +13,13 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from event_contracts.values import TaskStatus, UtcInstant
 from service_kit.problems import Problem
-from service_kit.telemetry import request_id
 from task_api.application.act_for_person import Asked, LinkAction, act_for_person
-from task_api.application.audit import Origin
 from task_api.application.ports import Means
 from task_api.application.preferences import NotificationPreferences
 from task_api.application.read_contact import ContactReader
 from task_api.domain.errors import AccountNotFound
 from task_api.entrypoints.http.fields import Answer
+from task_api.entrypoints.http.origins import origin_at_a_sibling
 from task_api.entrypoints.http.undo_tokens import UndoTokens
 
 
@@ -103,8 +102,7 @@ def _action(given: ForPeople) -> Callable[[ActionBody], Awaitable[Response]]:
 def _stop_mail(given: ForPeople) -> Callable[[StopMailBody], Awaitable[Response]]:
     async def stop_mail(body: StopMailBody) -> Response:
         try:
-            # Whose address it was that followed the link only notifier knows.
-            await given.preferences.stop_mail(body.user_id, Origin(None, request_id()))
+            await given.preferences.stop_mail(body.user_id, origin_at_a_sibling())
         except AccountNotFound as error:  # to a person it is a 401, to a sibling it is not
             raise Problem(404, "user_not_found", "There is no such user.") from error
         return Response(status_code=204)

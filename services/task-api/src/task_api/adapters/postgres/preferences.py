@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -151,22 +152,22 @@ class PostgresPreferences:
                     found = await self._read(connection, user_id)
                     yield HeldPreferences(connection, self._seal, user_id, found)
 
-    async def remove_push(self, push_id: UUID) -> None:
+    async def remove_push(self, push_id: UUID, line: AuditLine) -> bool:
         """Remove a subscription, and let the version say so."""
         gone = (
             delete(channels)
             .where(channels.c.id == push_id, channels.c.kind == "push")
             .returning(channels.c.user_id)
-            .cte("gone")
-        )
-        raised = (
-            preferences.update()
-            .where(preferences.c.user_id == gone.c.user_id)
-            .values(version=preferences.c.version + 1)
         )
         with storage_errors():
             async with self._engine.begin() as connection:
-                await connection.execute(raised.add_cte(gone))
+                user_id = await connection.scalar(gone)
+                if user_id is None:
+                    return False
+                raised = preferences.update().where(preferences.c.user_id == user_id)
+                await connection.execute(raised.values(version=preferences.c.version + 1))
+                await connection.execute(append_line(replace(line, user_id=user_id)))
+                return True
 
     async def renew(self) -> int:
         """Seal everything with the first key; gives how many rows there are. Raises ChannelsUnreadable."""
