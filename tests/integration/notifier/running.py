@@ -177,9 +177,10 @@ class Town:
         self.sidecar.on_invoke(TASK_API, f"/internal/v1/users/{user_id}/contact", json=answer)
         return user_id
 
-    def task(self, user_id: UUID, **fields: Any) -> TaskSnapshot:
-        """A task with a reminder that is due now."""
-        return self.commit(snapshot(user_id=user_id, reminders=(reminder(at=datetime.now(UTC)),), **fields))
+    def task(self, user_id: UUID, ago: timedelta = timedelta(0), **fields: Any) -> TaskSnapshot:
+        """A task with a reminder that was due so long ago; now, when nothing is said."""
+        due_at = datetime.now(UTC) - ago
+        return self.commit(snapshot(user_id=user_id, reminders=(reminder(at=due_at),), **fields))
 
     def commit(self, task: TaskSnapshot) -> TaskSnapshot:
         path = f"/internal/v1/tasks/{task.task_id}"

@@ -130,6 +130,7 @@ async def test_mail_server_down_then_up(town: Town, service: Running, redis: Red
     await _unread(service, ada, 3, seconds=3)
     assert await service.ready()
     assert town.outcomes("email") == []
+    await service.pass_time(redis, timedelta(hours=2))
 
     await town.sink.start()
 
@@ -139,6 +140,10 @@ async def test_mail_server_down_then_up(town: Town, service: Running, redis: Red
 
     await eventually(delivered, every=0.3)
     assert len({mail["Message-ID"] for mail in town.sink.mails}) == 3
+    for mail in town.sink.mails:
+        bodies = [mail.get_body((subtype,)) for subtype in ("plain", "html")]
+        assert all("This reminder comes 2 h" in body.get_content() for body in bodies if body is not None)
+    assert all("late" not in item["body"] for item in (await service.inbox(ada))["items"])
 
 
 async def test_a_mail_server_that_hangs_does_not_delay_the_inbox(town: Town, service: Running) -> None:

@@ -11,6 +11,7 @@ from tests.unit.notifier.delivery_behaviour import CrashBehaviour, DeliveryBehav
 from tests.unit.notifier.digest_behaviour import DigestBehaviour, DigestCrashBehaviour, asleep, fire
 from tests.unit.notifier.inbox_behaviour import InboxBehaviour, IndexBehaviour
 from tests.unit.notifier.lane_behaviour import LaneBehaviour, LaneWorld
+from tests.unit.notifier.late_behaviour import LateBehaviour
 from tests.unit.notifier.occurrence_behaviour import OccurrenceBehaviour
 from tests.unit.notifier.samples import USER, completed, notification, snapshot
 from tests.unit.notifier.world import LEASE, World
@@ -53,6 +54,10 @@ class TestDigestsOnRedis(DigestBehaviour):
 
 
 class TestDigestCrashesOnRedis(DigestCrashBehaviour):
+    pass
+
+
+class TestLatenessOnRedis(LateBehaviour):
     pass
 
 

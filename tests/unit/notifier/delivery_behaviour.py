@@ -78,20 +78,6 @@ class DeliveryBehaviour:
         assert len(world.mailer.sent) == 1
         assert len(world.sidecar.events("notification-delivered")) == 2
 
-    async def test_what_fired_late_says_so_the_same_way_on_each_try(self, world: World) -> None:
-        """Reminders was down; now the mail server is, and a copy of the news says another time."""
-        task = world.commit(snapshot(due_at=START + timedelta(hours=9)))
-        world.mailer.failures.append(ChannelUnavailable("mail server: connection"))
-        replica = world.replica()
-        await replica.hear_due(task, late=timedelta(hours=2, minutes=5))
-        await replica.hear_due(task, late=timedelta(hours=3))
-        await world.replica().work()
-        await world.advance(timedelta(hours=1))
-        await world.replica().work()
-        (entry,), (mail,) = await world.entries(USER), world.mailer.sent
-        assert mail.body.endswith(" This reminder comes 2 h 5 min late.")
-        assert entry.body == mail.body
-
     async def test_news_backwards_end_the_same(self, world: World) -> None:
         """Every order of the same events, each twice: one entry, read; no mail after the end."""
         task = snapshot()
@@ -347,7 +333,6 @@ class DeliveryBehaviour:
         await world.advance(timedelta(minutes=3))
         await world.replica().work()
         assert len(world.mailer.sent) == 1
-        assert world.mailer.sent[0].late is None, "the person wanted it so"
         (told,) = world.told(Channel.EMAIL)
         assert (told["outcome"], told["attempt"]) == ("delivered", 1)
 

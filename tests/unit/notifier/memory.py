@@ -130,7 +130,7 @@ class MemoryDeliveries:
             last = (verdict.attempt, verdict.at, verdict.outcome, verdict.reason)
             self._keep(entry, Attempt(entry.channel, entry.destination, *last))
             if verdict.until_changed:
-                self._shelf.append(Delivery(entry.notification, entry.channel))
+                self._shelf.append(Delivery(replace(entry.notification, fired_at=None), entry.channel))
         return entry.verdict
 
     async def put_off(

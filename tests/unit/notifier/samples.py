@@ -128,9 +128,9 @@ def notification(
     return Notification(uuid4(), task.task_id, task.reminders[0].reminder_id, task.user_id, fire_at, fired_at)
 
 
-def message(task: TaskSnapshot | None = None, *, late: timedelta | None = ON_TIME, **fields: Any) -> Message:
+def message(task: TaskSnapshot | None = None, *, late: timedelta | None = None, **fields: Any) -> Message:
     task = task or snapshot(**fields)
-    return reminder_message(notification(task, late=late), task, NullTranslations())
+    return reminder_message(notification(task), task, NullTranslations(), late)
 
 
 def contact(**fields: Any) -> Contact:

@@ -9,6 +9,7 @@ from tests.unit.notifier.delivery_behaviour import CrashBehaviour, DeliveryBehav
 from tests.unit.notifier.digest_behaviour import DigestBehaviour, DigestCrashBehaviour
 from tests.unit.notifier.inbox_behaviour import InboxBehaviour, IndexBehaviour
 from tests.unit.notifier.lane_behaviour import LaneBehaviour, LaneWorld
+from tests.unit.notifier.late_behaviour import LateBehaviour
 from tests.unit.notifier.memory_lanes import memory_lanes
 from tests.unit.notifier.occurrence_behaviour import OccurrenceBehaviour
 from tests.unit.notifier.world import World, memory_world
@@ -42,6 +43,10 @@ class TestDigestsInMemory(DigestBehaviour):
 
 
 class TestDigestCrashesInMemory(DigestCrashBehaviour):
+    pass
+
+
+class TestLatenessInMemory(LateBehaviour):
     pass
 
 

@@ -53,7 +53,7 @@ def compiled(words: dict[str, str]) -> bytes:
 @pytest.mark.parametrize("locale", ["de", "de-AT", "de_CH"])
 def test_a_mail_in_german(languages: Languages, locale: str) -> None:
     task = snapshot()
-    message = reminder_message(notification(task, late=timedelta(hours=2)), task, languages.words(locale))
+    message = reminder_message(notification(task), task, languages.words(locale), timedelta(hours=2))
     composer = MailComposer(Address("Taskstream", addr_spec="reminders@example.org"), languages, None)
     mail = composer.compose(message, contact(locale=locale), START)
     assert mail["Subject"] == "Erinnerung: Water the plants"

@@ -90,7 +90,7 @@ def test_each_link_does_what_it_says() -> None:
 def test_a_new_occurrence_cannot_be_snoozed() -> None:
     """A snooze puts off a reminder, and it is the word on none."""
     task = occurrence()
-    told = message_of(_of(task), task, NullTranslations())
+    told = message_of(_of(task), task, NullTranslations(), None)
     text = part(COMPOSER.compose(told, contact(), START), "plain")
     labels = [line.split(": ")[0] for line in text.splitlines() if "/api/v1/actions/" in line]
     assert labels == ["Done", "No more mail"]

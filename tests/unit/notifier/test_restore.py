@@ -166,6 +166,18 @@ async def test_a_task_that_is_closed_meanwhile_does_not_stay_unread(rig: Rig, mo
     assert await rig.shown() == {task.task_id: True}
 
 
+async def test_an_entry_is_as_late_as_it_was_when_it_was_written(rig: Rig) -> None:
+    """However long ago that is by now."""
+    in_time, late = snapshot(), snapshot()
+    rig.know(in_time, late)
+    await rig.world.advance(timedelta(days=3))
+    two_hours_on = Told(Channel.INBOX, DeliveryOutcome.DELIVERED, 1, None, START + timedelta(hours=2))
+    await rig.restore().take_up([_told(in_time), _told(late, two_hours_on)])
+    bodies = {entry.task_id: entry.body for entry in await rig.world.entries(USER)}
+    assert "late" not in bodies[in_time.task_id]
+    assert bodies[late.task_id].endswith(" This reminder comes 2 h late.")
+
+
 async def test_a_cancellation_waits_for_its_task_as_task_api_has_it(rig: Rig) -> None:
     closed, unknown = completed(snapshot()), snapshot()
     cancelled = Told(Channel.EMAIL, DeliveryOutcome.CANCELLED, 1, "task completed", START)

@@ -86,12 +86,14 @@ class Gated:
 
 @dataclass
 class RecordingMailer:
-    """Remembers each mail; raises what `failures` holds, one a mail."""
+    """Remembers each mail, `tried` ones too; raises what `failures` holds, one a mail."""
 
     sent: list[Message] = field(default_factory=list)
+    tried: list[Message] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
 
     async def send(self, message: Message, contact: Contact, at: datetime) -> None:
+        self.tried.append(message)
         if self.failures:
             raise self.failures.pop(0)
         self.sent.append(message)

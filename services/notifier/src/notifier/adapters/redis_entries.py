@@ -48,7 +48,7 @@ def shelf_place(notification: Notification, member: str) -> str:
 
 
 def read_place(place: str, user_id: UUID) -> Delivery:
-    """Without when it fired: that it comes now has to do with its task, which was closed meanwhile."""
+    """Without when it fired, so that it is not called late: its task was closed meanwhile."""
     task_id, reminder_id, fire_at, member = place.split("|")
     notification_id, channel, destination = read_member(member)
     return Delivery(

@@ -55,7 +55,7 @@ class SignedWebhooks:
             }
         if message.parts:
             data["reminders"] = [self._data(part) for part in message.parts]
-        # The reminder's own time, not that of the try: a copy is the same to the last byte.
+        # The reminder's own time, not that of the try: how late that comes is said beside it.
         event = {"type": kind, "timestamp": written(message.fire_at), "data": data}
         return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
 

@@ -26,6 +26,7 @@ from notifier.application.origins import carried_on, in_its_trace
 from notifier.application.ports import Claimed, Clock, Deliveries, Events, Languages, Sender, TaskApi
 from notifier.application.requeue import RequeueCancelled
 from notifier.application.tell_of_try import name_in, tell_of_try
+from notifier.domain.lateness import late_by
 from notifier.domain.notifications import CHANNELS, Attempt, Delivery, Notification, Verdict, latency
 from notifier.domain.relevance import is_unasked, may_matter_again, why_not
 from notifier.domain.retries import RetryPolicy
@@ -175,8 +176,12 @@ class DeliverNotification:
     async def _send(self, batch: Batch) -> None:
         delivery = batch.claimed.delivery
         words = self._languages.words("en" if batch.contact is None else batch.contact.locale)
-        told = [(one.delivery.notification, batch.task_of(one)) for one in batch.wanted]
-        messages = tuple(message_of(notification, task, words) for notification, task in told)
+        now = await self._clock.now()
+        told = [(one.delivery, batch.task_of(one)) for one in batch.wanted]
+        messages = tuple(
+            message_of(one.notification, task, words, late_by(one, task, batch.contact, now))
+            for one, task in told
+        )
         message = messages[0]
         if batch.claimed.followers:
             message = digest_message(delivery, messages, words)

@@ -25,7 +25,8 @@ from notifier.application.requeue import RequeueCancelled
 from notifier.application.senders import is_open_by
 from notifier.domain.announced import Announced, Place
 from notifier.domain.contact import Contact
-from notifier.domain.notifications import OUTSIDE, Notification
+from notifier.domain.lateness import late_by
+from notifier.domain.notifications import OUTSIDE, Delivery, Notification
 from notifier.domain.relevance import ends_with_a_change, may_matter_again
 from notifier.domain.wording import message_of
 
@@ -40,7 +41,7 @@ class RestoreAnnounced:
     - Of a channel with several destinations each has its own. While one that the person has now is without, and there
       is time, the channel is queued again, to be spread as at first: where the outcome is known it is known, too, that
       it was queued, so it goes to the others alone.
-    - What reached the inbox is put there again, read or unread as it was, with the task's text of now.
+    - What reached the inbox is put there again, read or unread and as late as it was, with the task's text of now.
     - What was cancelled waits for its task again, if that is closed or its reminder means another moment: asked before
       it is sent, the reason is found anew. If the task was changed back since, it is queued: whoever saw that change
       had queued it, and that was lost, or was about to.
@@ -137,7 +138,9 @@ class RestoreAnnounced:
     async def _entry(self, announced: Announced, task: TaskSnapshot, at: datetime) -> None:
         contact = await self._task_api.contact(task.user_id)
         words = self._languages.words("en" if contact is None else contact.locale)
-        message = message_of(announced.notification, task, words)
+        notification = announced.notification
+        late = late_by(Delivery(notification, Channel.INBOX), task, contact, at)
+        message = message_of(notification, task, words, late)
         if await self._inbox.restore(message, at, announced.read_at):
             metrics.restored.labels("entry").inc()
 

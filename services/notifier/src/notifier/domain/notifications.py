@@ -24,7 +24,7 @@ class Notification:
 
     The id is the same for every copy of that news; ids and times only, no text. `fire_at` is when there was something
     to tell: the reminder's time, or when the occurrence was committed. `fired_at` is when the reminder fired, as the
-    news said that was let in first; None where nobody noted it.
+    news said that was let in first; None where nobody noted it, and of what waited for its task to be opened again.
     """
 
     notification_id: UUID

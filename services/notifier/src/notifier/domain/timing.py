@@ -36,7 +36,7 @@ class QuietHours:
 
 
 LATE = timedelta(minutes=15)
-"""From here on a reminder that was not tried yet came late, and is gathered by those who want a digest."""
+"""What comes later than this says so, and, where it was not tried yet, is gathered for those who want a digest."""
 
 GATHERING = timedelta(minutes=1)
 """How long what is late waits for others that are late as well, outside of quiet hours."""

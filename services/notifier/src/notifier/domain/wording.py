@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 from event_contracts.moments import written
 from event_contracts.tasks import TaskSnapshot
 from notifier.domain.notifications import Delivery, Notification
-from notifier.domain.timing import LATE
 
 
 class Words(Protocol):
@@ -27,8 +26,8 @@ class Message:
     """A notification in words. `due` is the task's due as data: an RFC 3339 instant or `YYYY-MM-DD`.
 
     `task_id` is None for a test, which is of no task; `reminder_id` is None for that and for the word on a new
-    occurrence. `late` is how late a reminder fired, where that is worth a word. With `parts` it is a digest: what it
-    tells of, by its time; what is beside them is for channels that only show a title and a text.
+    occurrence. `late` is how late it comes, where that is worth a word (domain.lateness). With `parts` it is a digest:
+    what it tells of, by its time; what is beside them is for channels that only show a title and a text.
     """
 
     notification_id: UUID
@@ -76,10 +75,13 @@ def _count(parts: tuple[Message, ...], words: Words) -> str:
     return words.ngettext("%(number)d notification", "%(number)d notifications", len(parts))
 
 
-def message_of(notification: Notification, task: TaskSnapshot, words: Words) -> Message:
-    """Say what there is to tell, with the task's text and due as they are now."""
-    say = occurrence_message if notification.is_of_occurrence else reminder_message
-    return say(notification, task, words)
+def message_of(
+    notification: Notification, task: TaskSnapshot, words: Words, late: timedelta | None
+) -> Message:
+    """Say what there is to tell, with the task's text and due as they are now; `late` is of a reminder alone."""
+    if notification.is_of_occurrence:
+        return occurrence_message(notification, task, words)
+    return reminder_message(notification, task, words, late)
 
 
 def occurrence_message(notification: Notification, task: TaskSnapshot, words: Words) -> Message:
@@ -93,10 +95,11 @@ def occurrence_message(notification: Notification, task: TaskSnapshot, words: Wo
     )
 
 
-def reminder_message(notification: Notification, task: TaskSnapshot, words: Words) -> Message:
-    """Say what the reminder is about, with the task's text and due as they are now, and how late it fired."""
+def reminder_message(
+    notification: Notification, task: TaskSnapshot, words: Words, late: timedelta | None = None
+) -> Message:
+    """Say what the reminder is about, with the task's text and due as they are now, and how late it comes."""
     about = _due_sentence(task, words) or words.gettext("You asked to be reminded of this task.")
-    late = late_by(notification, task)
     return Message(
         notification_id=notification.notification_id,
         task_id=notification.task_id,
@@ -110,20 +113,6 @@ def reminder_message(notification: Notification, task: TaskSnapshot, words: Word
         fire_at=notification.fire_at,
         late=late,
     )
-
-
-def late_by(notification: Notification, task: TaskSnapshot) -> timedelta | None:
-    """How late a reminder fired that could not fire in time, when that is more than LATE; whole seconds.
-
-    It is told by when it fired and not by when it is sent: quiet hours, a digest and a receiver that is down hold a
-    message back after that, for the person's own reasons, and each copy has to say the same. One that was set when its
-    time was past already is late from then on.
-    """
-    reminder = next((one for one in task.reminders if one.reminder_id == notification.reminder_id), None)
-    if notification.fired_at is None or reminder is None:
-        return None
-    late = notification.fired_at - max(notification.fire_at, reminder.set_at)
-    return timedelta(seconds=late // timedelta(seconds=1)) if late > LATE else None
 
 
 def test_message(notification_id: UUID, user_id: UUID, at: datetime, words: Words) -> Message:
