@@ -15,6 +15,7 @@ from notifier.adapters.redis_deliveries import RedisDeliveries
 from notifier.adapters.redis_entries import attempts_key, dedupe_key, entry_key, member_of
 from notifier.adapters.redis_lanes import RedisLanes
 from notifier.adapters.redis_lost import RedisLostDeliveries
+from notifier.application.ports import Settled
 from notifier.domain.announced import Announced, Told
 from notifier.domain.lanes import Lane
 from notifier.domain.notifications import CHANNELS, OUTSIDE
@@ -47,7 +48,7 @@ async def test_what_was_put_back_and_queued_is_not_missing(world: World, lost: R
     for one in (delivered, fresh):
         assert await lost.missing([delivered, fresh]) >= {one.notification.notification_id}
         if one.told:
-            await lost.put_back(one, one.ended_on, (), ())
+            await lost.put_back([Settled(one, one.ended_on)])
         for channel in CHANNELS:
             await world.deliveries.enqueue(one.notification, channel)
     assert await lost.missing([delivered, fresh]) == set()
@@ -60,7 +61,7 @@ async def test_each_part_that_is_gone_makes_it_missing(
 ) -> None:
     one = _announced((Channel.EMAIL, DeliveryOutcome.DELIVERED))
     identity = one.notification.notification_id
-    await lost.put_back(one, one.ended_on, (), ())
+    await lost.put_back([Settled(one, one.ended_on)])
     for channel in CHANNELS:
         await world.deliveries.enqueue(one.notification, channel)
     assert await lost.missing([one]) == set()
@@ -72,7 +73,7 @@ async def test_each_part_that_is_gone_makes_it_missing(
     else:
         await redis.delete(attempts_key(USER, identity))
     assert await lost.missing([one]) == {identity}
-    await lost.put_back(one, one.ended_on, (), ())
+    await lost.put_back([Settled(one, one.ended_on)])
     assert await lost.missing([one]) == set()
 
 
@@ -81,7 +82,7 @@ async def test_of_two_destinations_the_one_with_an_outcome_is_known_and_the_othe
 ) -> None:
     done, open_ = Lane(Channel.WEBHOOK, uuid4()), Lane(Channel.WEBHOOK, uuid4())
     one = _announced((Channel.WEBHOOK, DeliveryOutcome.DELIVERED), at=done.destination)
-    await lost.put_back(one, (), (), ())
+    await lost.put_back([Settled(one, ())])
     for channel in CHANNELS:
         assert await world.deliveries.enqueue(one.notification, channel), "the channel is spread once more"
     assert await lost.missing([one]) == set()
@@ -102,7 +103,7 @@ async def test_each_part_of_a_destination_that_is_gone_makes_it_missing(
     for channel in CHANNELS:
         await world.deliveries.enqueue(one.notification, channel)
     await lanes.enqueue_in(lane, one.notification)
-    await lost.put_back(one, one.ended_on, (), ())
+    await lost.put_back([Settled(one, one.ended_on)])
     assert await lost.missing([one]) == set()
     assert await lanes.depths() == dict.fromkeys(OUTSIDE, 0), "what is over is taken out of its lane"
     if what == "that it was queued":
@@ -110,7 +111,7 @@ async def test_each_part_of_a_destination_that_is_gone_makes_it_missing(
     else:
         await redis.hset(entry_key(member), "attempts", "1")
     assert await lost.missing([one]) == {identity}
-    await lost.put_back(one, one.ended_on, (), ())
+    await lost.put_back([Settled(one, one.ended_on)])
     assert await lost.missing([one]) == set()
 
 
@@ -119,7 +120,7 @@ async def test_a_destination_waits_for_its_task_in_its_own_lane(
 ) -> None:
     lane = Lane(Channel.CHAT, uuid4())
     one = _announced((Channel.CHAT, DeliveryOutcome.CANCELLED), at=lane.destination)
-    await lost.put_back(one, one.ended_on, {(lane.channel, lane.destination)}, ())
+    await lost.put_back([Settled(one, one.ended_on, {(lane.channel, lane.destination)})])
     (waits,) = await world.deliveries.shelved(USER, one.notification.task_id)
     assert (waits.channel, waits.destination) == (lane.channel, lane.destination)
     assert await lanes.requeue_in(lane, one.notification)

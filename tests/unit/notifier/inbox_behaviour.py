@@ -12,6 +12,7 @@ from tests.unit.notifier.world import LEASE, LIMIT, World
 from event_contracts.notifications import DeliveryOutcome
 from event_contracts.origin import Origin
 from event_contracts.values import Channel
+from notifier.application.ports import ShownEntry
 from notifier.domain.inbox import Page
 from notifier.domain.notifications import Attempt, Progress, Verdict
 from service_kit.telemetry import bind_correlation_id, current_traceparent, span
@@ -58,10 +59,13 @@ class InboxBehaviour:
     async def test_what_was_lost_comes_back_as_it_was_and_once(self, world: World) -> None:
         unread, read, there = (message() for _ in range(3))
         await world.inbox.add(there, START)
-        assert not await world.inbox.restore(there, START, START)
-        for expected in (True, False):
-            assert await world.inbox.restore(unread, START - timedelta(days=2), None) is expected
-            assert await world.inbox.restore(read, START - timedelta(days=1), START) is expected
+        lost = [
+            ShownEntry(there, START, START),
+            ShownEntry(unread, START - timedelta(days=2), None),
+            ShownEntry(read, START - timedelta(days=1), START),
+        ]
+        for expected in (2, 0):
+            assert await world.inbox.restore(lost) == expected
         page = await _page(world)
         assert [(entry.notification_id, entry.created_at, entry.read_at) for entry in page.entries] == [
             (read.notification_id, START - timedelta(days=1), START),
@@ -70,7 +74,7 @@ class InboxBehaviour:
         ]
         assert page.unread == 2
         await world.inbox.erase(USER)
-        assert not await world.inbox.restore(message(), START, None)
+        assert await world.inbox.restore([ShownEntry(message(), START, None)]) == 0
 
     async def test_pages_are_newest_first_without_gap_or_double(self, world: World) -> None:
         told = [message() for _ in range(7)]
@@ -208,7 +212,7 @@ class IndexBehaviour:
         assert claimed.delivery.origin == origin
         until = await world.clock.now() + timedelta(hours=1)
         await world.deliveries.put_off(claimed, Progress(attempts=1), until)
-        await world.advance(timedelta(hours=1))
+        await world.advance(timedelta(hours=1, seconds=1))
         (again,) = await world.deliveries.claim(Channel.EMAIL, 5)
         assert (again.delivery.origin, again.delivery.progress.attempts) == (origin, 1)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from event_contracts.values import Channel
 from notifier.adapters.redis_deliveries import FOLLOWERS_MAX
 from notifier.adapters.redis_entries import member_of
-from notifier.application.ports import Claimed, needs_lease
+from notifier.application.ports import Claimed, ShownEntry, needs_lease
 from notifier.domain.inbox import Entry, Page
 from notifier.domain.notifications import Attempt, Delivery, Notification, Progress, Verdict
 from notifier.domain.wording import Message
@@ -239,9 +239,12 @@ class MemoryInbox:
         return self._boxes.setdefault(user_id, _Box()).entries
 
     async def add(self, message: Message, at: datetime) -> None:
-        await self.restore(message, at, None)
+        await self.restore([ShownEntry(message, at, None)])
 
-    async def restore(self, message: Message, at: datetime, read_at: datetime | None) -> bool:
+    async def restore(self, entries: Sequence[ShownEntry]) -> int:
+        return sum([await self._put(one.message, one.at, one.read_at) for one in entries])
+
+    async def _put(self, message: Message, at: datetime, read_at: datetime | None) -> bool:
         entries = self._entries(message.user_id)
         if message.user_id in self._erased or await self.contains(message.user_id, message.notification_id):
             return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -31,6 +31,7 @@ from notifier.adapters.languages import Languages
 from notifier.adapters.task_api import InvokedTaskApi
 from notifier.application.announce import notification_of
 from notifier.application.errors import NotReady
+from notifier.application.ports import Settled
 from notifier.application.requeue import RequeueCancelled
 from notifier.application.restore import RestoreAnnounced
 from notifier.domain.announced import Announced, Place, Told
@@ -54,16 +55,12 @@ class _Lost:
     async def missing(self, page: Sequence[Announced]) -> set[UUID]:
         return set() if self.whole else {one.notification.notification_id for one in page}
 
-    async def put_back(
-        self,
-        announced: Announced,
-        settled: Collection[Channel],
-        shelved: Collection[Place],
-        nowhere: Collection[Channel],
-    ) -> None:
-        self.settled[announced.notification.task_id] = set(settled)
-        self.shelved[announced.notification.task_id] = set(shelved)
-        self.nowhere[announced.notification.task_id] = set(nowhere)
+    async def put_back(self, lost: Sequence[Settled]) -> None:
+        for one in lost:
+            task_id = one.announced.notification.task_id
+            self.settled[task_id] = set(one.settled)
+            self.shelved[task_id] = set(one.shelved)
+            self.nowhere[task_id] = set(one.nowhere)
 
 
 class Rig:

@@ -68,6 +68,7 @@ class RedisDeliveries:
         self._lease = lease
         self._inside_lease = lease if inside_lease is None else inside_lease
         self._clock_offset = clock_offset
+        self._channels = {channel: self._index(channel, None) for channel in Channel}
         self._enqueue = redis.register_script(ENQUEUE)
         self._record = redis.register_script(RECORD)
         self._requeue = redis.register_script(REQUEUE)
@@ -80,6 +81,12 @@ class RedisDeliveries:
 
     def index(self, channel: Channel, destination: UUID | None = None) -> DueIndex:
         """Give the due index in which deliveries of this channel, or of this lane, wait."""
+        # There are as many lanes as people's destinations, which come and go; the channels are few.
+        if destination is None:
+            return self._channels[channel]
+        return self._index(channel, destination)
+
+    def _index(self, channel: Channel, destination: UUID | None) -> DueIndex:
         goes_out = channel is Channel.EMAIL or destination is not None
         return DueIndex(
             self._redis,

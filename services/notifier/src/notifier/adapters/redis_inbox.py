@@ -6,7 +6,7 @@ An entry is in the unread set exactly until it has a mark; both change in one sc
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 from uuid import UUID
@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from notifier.adapters.redis_keys import erased_key, live_key
 from notifier.adapters.redis_scripts import ADD, CLEAR, MARK_READ, MARK_SOME_READ
+from notifier.application.ports import ShownEntry
 from notifier.domain.inbox import Entry, Page
 from notifier.domain.wording import Message
 from service_kit.due_index import DueIndex, Lease, to_instant, to_score
@@ -40,38 +41,19 @@ class RedisInbox:
         self._mark_some = redis.register_script(MARK_SOME_READ)
 
     async def add(self, message: Message, at: datetime) -> None:
-        await self._put(message, at, _told, "")
+        fields = _fields(message, at)
+        keys, args = _adding(message, fields, _told(fields), "", self._limit)
+        await self._add(keys=keys, args=args)
 
-    async def restore(self, message: Message, at: datetime, read_at: datetime | None) -> bool:
-        mark = "" if read_at is None else str(to_score(read_at))
-        return await self._put(message, at, lambda _: "", mark)
-
-    async def _put(
-        self, message: Message, at: datetime, told: Callable[[Mapping[str, str]], str], mark: str
-    ) -> bool:
-        fields = {
-            "notification_id": str(message.notification_id),
-            "task_id": _text(message.task_id),
-            "reminder_id": _text(message.reminder_id),
-            "title": message.title,
-            "body": message.body,
-            "due": message.due or "",
-            "fire_at": message.fire_at.isoformat(),
-            "created_at": at.isoformat(),
-        }
-        user = message.user_id
-        added = await self._add(
-            keys=[_stream(user), _tasks(user), _read(user), _unread(user), erased_key(user), live_key(user)],
-            args=[
-                str(message.notification_id),
-                _text(message.task_id),
-                self._limit,
-                told(fields),
-                mark,
-                *(part for item in fields.items() for part in item),
-            ],
-        )
-        return bool(added)
+    async def restore(self, entries: Sequence[ShownEntry]) -> int:
+        if not entries:
+            return 0
+        async with self._redis.pipeline(transaction=False) as batch:
+            for entry in entries:
+                mark = "" if entry.read_at is None else str(to_score(entry.read_at))
+                keys, args = _adding(entry.message, _fields(entry.message, entry.at), "", mark, self._limit)
+                await self._add(keys=keys, args=args, client=batch)
+            return sum(map(int, await batch.execute()))
 
     async def contains(self, user_id: UUID, notification_id: UUID) -> bool:
         return bool(await self._redis.hexists(_tasks(user_id), str(notification_id)))
@@ -193,6 +175,28 @@ def _read(user_id: UUID) -> str:
 
 def _unread(user_id: UUID) -> str:
     return f"inbox:{user_id}:unread"
+
+
+def _fields(message: Message, at: datetime) -> dict[str, str]:
+    return {
+        "notification_id": str(message.notification_id),
+        "task_id": _text(message.task_id),
+        "reminder_id": _text(message.reminder_id),
+        "title": message.title,
+        "body": message.body,
+        "due": message.due or "",
+        "fire_at": message.fire_at.isoformat(),
+        "created_at": at.isoformat(),
+    }
+
+
+def _adding(
+    message: Message, fields: Mapping[str, str], told: str, mark: str, limit: int
+) -> tuple[list[str], list[str | int]]:
+    user = message.user_id
+    keys = [_stream(user), _tasks(user), _read(user), _unread(user), erased_key(user), live_key(user)]
+    entry = [part for field in fields.items() for part in field]
+    return keys, [str(message.notification_id), _text(message.task_id), limit, told, mark, *entry]
 
 
 def _told(fields: Mapping[str, str]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 from uuid import UUID
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from event_contracts.values import Channel
 from notifier.adapters.redis_deliveries import RedisDeliveries
@@ -22,6 +23,7 @@ from notifier.adapters.redis_entries import (
     write_attempt,
 )
 from notifier.adapters.redis_keys import erased_key
+from notifier.application.ports import Settled
 from notifier.domain.announced import Announced, Place
 from notifier.domain.notifications import Attempt
 from service_kit.clock import Clock
@@ -81,17 +83,21 @@ class RedisLostDeliveries:
             if known < len(_queued(one)) or (one.over and left) or (one.told and not attempts)
         }
 
-    async def put_back(
-        self,
-        announced: Announced,
-        settled: Collection[Channel],
-        shelved: Collection[Place],
-        nowhere: Collection[Channel],
-    ) -> None:
-        notification, told = announced.notification, announced.told
+    async def put_back(self, lost: Sequence[Settled]) -> None:
+        if not lost:
+            return
+        now = to_score(await self._clock.now())
+        async with self._redis.pipeline(transaction=False) as batch:
+            for one in lost:
+                await self._add(one, now, batch)
+            await batch.execute()
+
+    async def _add(self, one: Settled, now: int, batch: Pipeline) -> None:
+        announced = one.announced
+        notification = announced.notification
         user, identity = notification.user_id, notification.notification_id
-        over = announced.over.union(_whole(nowhere))
-        places = announced.settled.union(_whole(settled), _whole(nowhere))
+        over = announced.over.union(_whole(one.nowhere))
+        places = announced.settled.union(_whole(one.settled), _whole(one.nowhere))
         members: list[str] = []
         for place in places:
             member = member_of(identity, *place)
@@ -100,16 +106,17 @@ class RedisLostDeliveries:
                 dedupe_key(member),
                 entry_key(member),
                 self._deliveries.index(*place).key_of(member),
-                shelf_place(notification, member) if place in shelved else "",
+                shelf_place(notification, member) if place in one.shelved else "",
                 "1" if place in over else "0",
             ]
         attempts = [
-            write_attempt(Attempt(*one.place, one.attempt, one.at, one.outcome, one.reason)) for one in told
+            write_attempt(Attempt(*told.place, told.attempt, told.at, told.outcome, told.reason))
+            for told in announced.told
         ]
-        now = to_score(await self._clock.now())
         await self._put_back(
             keys=[erased_key(user), attempts_key(user, identity), person_key(user), shelf_key(user)],
             args=[len(places), _TTL_S, now, *members, *attempts],
+            client=batch,
         )
 
 

@@ -157,6 +157,18 @@ class Lanes(LaneQueue, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What is known of a notification: that it was queued at each place where it ended, and how; that it waits for its
+    task at those in `shelved`; that nothing is left to queue on the channels in `settled`, and that there was nobody to
+    tell on those that lead `nowhere`."""
+
+    announced: Announced
+    settled: Collection[Channel]
+    shelved: Collection[Place] = ()
+    nowhere: Collection[Channel] = ()
+
+
 class LostDeliveries(Protocol):
     """Puts back what the delivery index knew of notifications that came to an end. Raises RedisError."""
 
@@ -164,21 +176,21 @@ class LostDeliveries(Protocol):
         """Those that are not known to have been queued where they were, or to have ended where they did."""
         ...
 
-    async def put_back(
-        self,
-        announced: Announced,
-        settled: Collection[Channel],
-        shelved: Collection[Place],
-        nowhere: Collection[Channel],
-    ) -> None:
-        """Know again that it was queued at each place where it ended, and how; that it waits for its task at those in
-        `shelved`; that nothing is left to queue on the channels that are `settled`, and that there was nobody to tell
-        on those that lead `nowhere`.
-
-        A channel that is in neither can be queued again: it is then spread over the places where it did not end.
-        What is queued and has got through, or was given up, is taken out. Repeating it changes nothing.
+    async def put_back(self, lost: Sequence[Settled]) -> None:
+        """Know all of it again. A channel that is neither settled nor leads nowhere can be queued again: it is then
+        spread over the places where it did not end. What is queued and has got through, or was given up, is taken out.
+        Repeating it changes nothing.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ShownEntry:
+    """An entry that was in an inbox since `at`; `read_at` None while it is unread."""
+
+    message: Message
+    at: datetime
+    read_at: datetime | None
 
 
 class Inbox(Protocol):
@@ -188,8 +200,9 @@ class Inbox(Protocol):
         """Put it in, once however often it is asked; nothing happens for a person who was erased."""
         ...
 
-    async def restore(self, message: Message, at: datetime, read_at: datetime | None) -> bool:
-        """Put one in that was lost, of `at`, without telling anybody; False when it is there, or the person is not."""
+    async def restore(self, entries: Sequence[ShownEntry]) -> int:
+        """Put in what was lost, without telling anybody; give how many of them were not there. Of a person who was
+        erased nothing is put in."""
         ...
 
     async def contains(self, user_id: UUID, notification_id: UUID) -> bool: ...

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from event_contracts.notifications import DeliveryOutcome
@@ -18,6 +17,8 @@ from notifier.application.ports import (
     Inbox,
     Languages,
     LostDeliveries,
+    Settled,
+    ShownEntry,
     TaskApi,
     TaskRecords,
 )
@@ -75,20 +76,10 @@ class RestoreAnnounced:
         asked_for = {one.notification.task_id for one in page if one.told}
         tasks = {task.task_id: task for task in await self._task_api.tasks(asked_for)}
         missing = await self._missing(page)
-        waiting = set[UUID]()
-        of_person: dict[UUID, list[Announced]] = defaultdict(list)
-        for one in page:
-            of_person[one.notification.user_id].append(one)
-
-        async def in_order(mine: Sequence[Announced]) -> None:
-            for one in mine:
-                task = tasks.get(one.notification.task_id)
-                if one.notification.notification_id in missing:
-                    await self._put_back(one, task)
-                if task is not None and _waiting(one, task):
-                    waiting.add(task.task_id)
-
-        await few_at_once(in_order, of_person.values())
+        lost = [one for one in page if one.notification.notification_id in missing]
+        await self._put_back(lost, tasks)
+        known = ((one, tasks.get(one.notification.task_id)) for one in page)
+        waiting = {task.task_id for one, task in known if task is not None and _waiting(one, task)}
         await self._follow(tasks.values(), waiting)
 
     async def _missing(self, page: Sequence[Announced]) -> set[UUID]:
@@ -114,35 +105,49 @@ class RestoreAnnounced:
 
         await few_at_once(requeue, [task for task in tasks if task.task_id in wanted])
 
-    async def _put_back(self, announced: Announced, task: TaskSnapshot | None) -> None:
-        notification, settled = announced.notification, announced.ended_on
-        in_time = notification.fire_at > await self._clock.now() - self._horizon
-        shelved, nowhere = set[Place](), set[Channel]()
-        if task is not None:
-            shelved = _waiting(announced, task)
-            contact = await self._task_api.contact(task.user_id)
-            if contact is not None:
-                nowhere = _leading_nowhere(notification, task, contact) - settled
-                if in_time:
-                    settled = _settled(announced, contact)
-        if announced.told:
-            await self._lost.put_back(announced, settled, shelved, nowhere)
-        if in_time:
-            for channel in announced.begun:
-                if channel not in settled | nowhere and await self._deliveries.enqueue(notification, channel):
-                    metrics.restored.labels("queued").inc()
-        for one in announced.told:
-            if (one.channel, one.outcome) == (Channel.INBOX, DeliveryOutcome.DELIVERED) and task is not None:
-                await self._entry(announced, task, one.at)
+    async def _put_back(self, lost: Sequence[Announced], tasks: Mapping[UUID, TaskSnapshot]) -> None:
+        """First what is known of them, then what is to be sent, then what is shown: each in one request, for all else
+        stands still meanwhile. Whoever goes on after a crash in between finds them missing still."""
+        people = {one.notification.user_id for one in lost if one.notification.task_id in tasks}
+        contacts = dict(zip(people, await few_at_once(self._task_api.contact, people), strict=True))
+        oldest = await self._clock.now() - self._horizon
+        known, queued, shown = list[Settled](), list[tuple[Notification, Channel]](), list[ShownEntry]()
+        for one in lost:
+            notification = one.notification
+            task, contact = tasks.get(notification.task_id), contacts.get(notification.user_id)
+            in_time = notification.fire_at > oldest
+            settled, shelved, nowhere = one.ended_on, set[Place](), set[Channel]()
+            if task is not None:
+                shelved = _waiting(one, task)
+                if contact is not None:
+                    nowhere = _leading_nowhere(notification, task, contact) - settled
+                    if in_time:
+                        settled = _settled(one, contact)
+            if one.told:
+                known.append(Settled(one, settled, shelved, nowhere))
+            if in_time:
+                queued += [
+                    (notification, channel) for channel in one.begun if channel not in settled | nowhere
+                ]
+            if task is not None:
+                shown += self._entries(one, task, contact)
+        await self._lost.put_back(known)
+        enqueued = await few_at_once(lambda one: self._deliveries.enqueue(*one), queued)
+        metrics.restored.labels("queued").inc(sum(enqueued))
+        metrics.restored.labels("entry").inc(await self._inbox.restore(shown))
 
-    async def _entry(self, announced: Announced, task: TaskSnapshot, at: datetime) -> None:
-        contact = await self._task_api.contact(task.user_id)
+    def _entries(self, announced: Announced, task: TaskSnapshot, contact: Contact | None) -> list[ShownEntry]:
         words = self._languages.words("en" if contact is None else contact.locale)
-        notification = announced.notification
-        late = late_by(Delivery(notification, Channel.INBOX), task, contact, at)
-        message = message_of(notification, task, words, late)
-        if await self._inbox.restore(message, at, announced.read_at):
-            metrics.restored.labels("entry").inc()
+        shown = Delivery(announced.notification, Channel.INBOX)
+        return [
+            ShownEntry(
+                message_of(shown.notification, task, words, late_by(shown, task, contact, one.at)),
+                one.at,
+                announced.read_at,
+            )
+            for one in announced.told
+            if (one.channel, one.outcome) == (Channel.INBOX, DeliveryOutcome.DELIVERED)
+        ]
 
 
 def _leading_nowhere(notification: Notification, task: TaskSnapshot, contact: Contact) -> set[Channel]:
