@@ -32,6 +32,7 @@ from service_kit.sidecar import Answer
 from service_kit.testing.fakes import AnsweringSidecar, ManualClock
 from service_kit.testing.tokens import SigningKey
 from task_api.adapters.postgres.database import connect
+from task_api.adapters.postgres.direct import Direct
 from task_api.adapters.postgres.successors import PostgresSuccession
 from task_api.app import build
 from task_api.application.insert_successor import insert_successor
@@ -209,7 +210,9 @@ async def admin(register: Register, rows: Rows, http: httpx.AsyncClient) -> Pers
 
 
 @pytest.fixture
-def statements(engine: AsyncEngine) -> Callable[[], AbstractContextManager[list[str]]]:
+def statements(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], AbstractContextManager[list[str]]]:
     """Note what is sent: `with statements() as sent:`; BEGIN, COMMIT and ROLLBACK count, each is a round trip."""
 
     @contextmanager
@@ -222,12 +225,18 @@ def statements(engine: AsyncEngine) -> Callable[[], AbstractContextManager[list[
         def end(_connection: Any) -> None:
             sent.append("COMMIT")
 
-        listen = engine.sync_engine
+        async def direct(statement: Direct, *given: Any) -> Any:
+            sent.append(str(statement.clause))
+            return await row(statement, *given)
+
+        listen, row = engine.sync_engine, Direct.row
         event.listen(listen, "before_cursor_execute", note)
         event.listen(listen, "commit", end)
+        monkeypatch.setattr(Direct, "row", direct)
         try:
             yield sent
         finally:
+            monkeypatch.setattr(Direct, "row", row)
             event.remove(listen, "before_cursor_execute", note)
             event.remove(listen, "commit", end)
 

@@ -10,6 +10,9 @@ from uuid import UUID
 import orjson
 import pytest
 
+from task_api.adapters.postgres.direct import Direct
+from task_api.adapters.postgres.write_statements import INSERT
+
 DAILY = {"rrule": "FREQ=DAILY"}
 
 
@@ -160,23 +163,22 @@ async def test_what_does_not_go_together(ada: Any, rows: Any, fields: dict[str, 
     assert await rows("SELECT 1 FROM tasks WHERE user_id = :id", id=ada.id) == []
 
 
-async def test_settings_that_change_while_a_task_is_made(ada: Any, app: Any, engine: Any, rows: Any) -> None:
+async def test_settings_that_change_while_a_task_is_made(
+    ada: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The owner is read before the write; the write notices and reads again."""
-    from sqlalchemy import event
+    changed: list[Direct] = []
+    ask = Direct.row
 
-    changed: list[str] = []
-
-    def change(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if "last_task_number = last_task_number + 1" in statement and not changed:
+    async def change(statement: Direct, *given: Any) -> Any:
+        if not changed:
             changed.append(statement)
-            cursor.execute(f"UPDATE users SET timezone = 'Asia/Tokyo' WHERE id = '{ada.id}'")
+            await rows("UPDATE users SET timezone = 'Asia/Tokyo' WHERE id = :id RETURNING id", id=ada.id)
+        return await ask(statement, *given)
 
-    event.listen(engine.sync_engine, "before_cursor_execute", change)
-    try:
-        task = await ada.create(due_date="2026-01-06")
-    finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", change)
-    assert changed
+    monkeypatch.setattr(Direct, "row", change)
+    task = await ada.create(due_date="2026-01-06")
+    assert changed == [INSERT]
     assert task["timezone"] == "Asia/Tokyo"
     assert len(await rows("SELECT 1 FROM outbox WHERE key = :id", id=task["id"])) == 1
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from task_api.adapters.postgres import write_statements
+from task_api.adapters.postgres.rows import json_text
 from task_api.adapters.postgres.tls import tls
 from task_api.adapters.postgres.transaction import PostgresTransaction
 from task_api.application.usage_metrics import count_writes
@@ -51,7 +51,7 @@ def connect(
         max_overflow=0,
         pool_timeout=5,
         pool_use_lifo=True,
-        json_serializer=write_statements.json_text,
+        json_serializer=json_text,
         json_deserializer=orjson.loads,
         connect_args={
             **tls(database_url, authority),
@@ -79,8 +79,13 @@ def storage_errors() -> Iterator[None]:
         PoolTimeoutError,
         asyncpg.PostgresConnectionError,
         asyncpg.CannotConnectNowError,
+        asyncpg.InterfaceError,
     ) as error:
         raise StorageUnavailable(type(error).__name__) from error
+    except asyncpg.PostgresError as error:
+        if error.sqlstate in _CANNOT_ANSWER:
+            raise StorageUnavailable(error.sqlstate) from error
+        raise
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None)
         gone = error.connection_invalidated or (
@@ -112,7 +117,7 @@ class PostgresDatabase:
         """Open a connection whose statements each commit by themselves: without BEGIN and COMMIT on the way."""
         with storage_errors():
             async with self._plain.connect() as connection:
-                work = PostgresTransaction(connection)
+                work = PostgresTransaction(connection, commits_each=True)
                 yield work
         count_writes(work.written)
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import ARRAY, ColumnElement, Label, Text, Uuid, any_, literal, literal_column, select
 
 from event_contracts.series import Anchor, DstGap, MonthEnd, Overdue, PileUp, RecurrencePolicies
@@ -18,6 +19,12 @@ from task_api.domain.task import Change, Reminder, Task
 
 Row = Mapping[Any, Any]
 """A row by its columns' names."""
+
+
+def json_text(value: Any) -> str:
+    """Give the JSON text of a value for a jsonb column."""
+    return orjson.dumps(value).decode()
+
 
 REMINDERS: Label[str] = literal_column(
     """

@@ -35,6 +35,7 @@ from sqlalchemy.types import TypeEngine
 
 from event_contracts.values import Actor, Priority, TaskStatus
 from task_api.adapters.postgres.database import storage_errors
+from task_api.adapters.postgres.direct import Direct
 from task_api.adapters.postgres.rows import (
     EPOCH,
     RECURRENCE_COLUMNS,
@@ -87,11 +88,13 @@ _COUNTER = select(
     ).label("changes"),
     EPOCH,
 ).subquery("counter")
-_COUNTED = select(_COUNTER)
-_LIVE_TASK = _VIEW.where(
-    tasks.c.id == bindparam("task_id", type_=Uuid),
-    tasks.c.user_id == bindparam("user_id", type_=Uuid),
-    tasks.c.deleted_at.is_(None),
+_COUNTED = Direct(select(_COUNTER))
+_LIVE_TASK = Direct(
+    _VIEW.where(
+        tasks.c.id == bindparam("task_id", type_=Uuid),
+        tasks.c.user_id == bindparam("user_id", type_=Uuid),
+        tasks.c.deleted_at.is_(None),
+    )
 )
 _NEVER: ColumnElement[Any] = literal_column("'infinity'::timestamptz", tasks.c.due_instant.type)
 _RANKS = {priority: rank for rank, priority in enumerate(Priority, start=1)}
@@ -170,8 +173,8 @@ class PostgresTaskReader:
 
     async def task(self, user_id: UUID, task_id: UUID) -> TaskView | None:
         """Read a task that is not deleted."""
-        found = await self._views(_LIVE_TASK, task_id=task_id, user_id=user_id)
-        return found[0] if found else None
+        row = await self._row(_LIVE_TASK, task_id=task_id, user_id=user_id)
+        return None if row is None else _view(row)
 
     async def successor(self, user_id: UUID, task_id: UUID) -> TaskView | None:
         """Read the live instance that followed this one in its series."""
@@ -238,7 +241,8 @@ class PostgresTaskReader:
 
     async def changes(self, user_id: UUID) -> Changes:
         """Read the counter, 0 before the first change, and the epoch beside it."""
-        (row,) = await self._rows(_COUNTED, user_id=user_id)
+        row = await self._row(_COUNTED, user_id=user_id)
+        assert row is not None  # noqa: S101 - it reads no table
         return _changes(row)
 
     async def tags(self, user_id: UUID) -> Sequence[TagCount]:
@@ -389,6 +393,11 @@ class PostgresTaskReader:
 
     async def _views(self, query: Select[Any], **values: UUID) -> list[TaskView]:
         return [_view(row) for row in await self._rows(query, **values)]
+
+    async def _row(self, statement: Direct, **values: UUID) -> Row | None:
+        with storage_errors():
+            async with self._engine.connect() as connection:
+                return await statement.row(connection, values)
 
     async def _rows(self, query: Select[Any], **values: UUID) -> Sequence[Row]:
         with storage_errors():

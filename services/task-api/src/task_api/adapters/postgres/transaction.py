@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -11,6 +11,7 @@ from uuid import UUID
 
 import orjson
 from sqlalchemy import (
+    Executable,
     Integer,
     Select,
     Text,
@@ -72,10 +73,11 @@ def _locking(query: Select[Any]) -> Select[Any]:
 
 
 class PostgresTransaction:
-    """The port Transaction on one connection."""
+    """The port Transaction on one connection, whose statements each commit by themselves where it says so."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, *, commits_each: bool = False) -> None:
         self._connection = connection
+        self._commits_each = commits_each
         self._waiting: list[tuple[TaskWrite, Task]] | None = None
         self._written: list[TaskWrite] = []
 
@@ -236,12 +238,15 @@ class PostgresTransaction:
     async def write(self, change: TaskWrite, owner: Owner, series: SeriesWrite | None = None) -> Task | None:
         """Write one version of a task with all that belongs to it."""
         if change.before is None:
-            statement, values = write_statements.insertion(change, owner, series)
-            number = (await self._connection.execute(statement, values)).scalar_one_or_none()
-            if number is None:
+            insertion, values = write_statements.insertion(change, owner, series)
+            if self._commits_each:
+                row = await insertion.row(self._connection, values)
+            else:
+                row = await self._one(insertion.clause, values)
+            if row is None:
                 return None
             self._written.append(change)
-            return replace(change.after, number=number)
+            return replace(change.after, number=row["number"])
         if self._waiting is not None and series is None:
             self._waiting.append((change, change.before))
             self._written.append(change)
@@ -381,8 +386,8 @@ class PostgresTransaction:
         await self._connection.execute(insert(series_history).values(write_statements.series_line(change)))
         await enqueue(self._connection, [change.announcement])
 
-    async def _one(self, query: Select[Any]) -> Row | None:
-        row: Row | None = (await self._connection.execute(query)).mappings().one_or_none()
+    async def _one(self, query: Executable, values: Mapping[str, Any] | None = None) -> Row | None:
+        row: Row | None = (await self._connection.execute(query, values)).mappings().one_or_none()
         return row
 
     async def _lock_all(self, condition: Any) -> list[Task]:

@@ -11,12 +11,12 @@ from dataclasses import asdict
 from datetime import datetime, time
 from typing import Any
 
-import orjson
 from sqlalchemy import ARRAY, Integer, Interval, LargeBinary, Text, TextClause, Time, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
 from event_contracts.topics import TOPICS
+from task_api.adapters.postgres.direct import Direct
 from task_api.adapters.postgres.outbox_append import encode
 from task_api.adapters.postgres.tables import series, task_history, tasks
 from task_api.application.ports import Announcement, Owner, SeriesWrite, TaskWrite
@@ -153,9 +153,9 @@ _NUMBERED = "account AS (SELECT CAST(:number AS int) AS number)"
 _NUMBER = "SELECT number FROM account"
 _ID = "SELECT id FROM written"
 
-INSERT = _with(_ACCOUNT, _INSERT_TASK, _REMINDERS, _LEDGERS, _ANNOUNCED_NEW, result=_NUMBER)
-INSERT_WITH_SERIES = _with(
-    _ACCOUNT, _INSERT_TASK, _NEW_SERIES, _REMINDERS, _LEDGERS, _ANNOUNCED_NEW, result=_NUMBER
+INSERT = Direct(_with(_ACCOUNT, _INSERT_TASK, _REMINDERS, _LEDGERS, _ANNOUNCED_NEW, result=_NUMBER))
+INSERT_WITH_SERIES = Direct(
+    _with(_ACCOUNT, _INSERT_TASK, _NEW_SERIES, _REMINDERS, _LEDGERS, _ANNOUNCED_NEW, result=_NUMBER)
 )
 INSERT_NUMBERED = _with(_NUMBERED, _INSERT_TASK, _REMINDERS, _LEDGERS, _ANNOUNCED, result=_ID)
 INSERT_NUMBERED_WITH_SERIES = _with(
@@ -288,9 +288,7 @@ def _halves(announcement: Announcement) -> tuple[bytes, bytes]:
     return head + _NUMBER_SLOT[:-2], _NUMBER_SLOT[-1:] + tail
 
 
-def insertion(
-    change: TaskWrite, owner: Owner, series: SeriesWrite | None
-) -> tuple[TextClause, dict[str, Any]]:
+def insertion(change: TaskWrite, owner: Owner, series: SeriesWrite | None) -> tuple[Direct, dict[str, Any]]:
     """Give the statement that inserts a new task and answers its number, or no row when the owner changed."""
     halves = [_halves(announcement) for announcement in _announcements(change, series)]
     values = _common(change, series) | {
@@ -338,8 +336,3 @@ def update(change: TaskWrite, before: Task, series: SeriesWrite | None) -> tuple
         "events": [encode(announcement) for announcement in _announcements(change, series)],
     }
     return UPDATE if series is None else UPDATE_WITH_SERIES, values
-
-
-def json_text(value: Any) -> str:
-    """Give the JSON text of a value for a jsonb column."""
-    return orjson.dumps(value).decode()

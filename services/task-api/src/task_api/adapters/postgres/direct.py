@@ -1,0 +1,54 @@
+"""Frequent statements in the driver's own form.
+
+SQLAlchemy compiles each of them once and pools the connections. Its way to the driver takes as much processor time as
+the driver's own to PostgreSQL, so those that people wait for most go without it (bench/README.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, TextClause
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from task_api.adapters.postgres.rows import Row, json_text
+
+_DIALECT = dialect(json_serializer=json_text)  # type: ignore[no-untyped-call]
+
+
+class Direct:
+    """A statement that is asked outside of transactions; `clause` is the same one for within."""
+
+    def __init__(self, clause: TextClause | Select[Any]) -> None:
+        compiled = clause.compile(dialect=_DIALECT)
+        self.clause = clause
+        self._sql = str(compiled)
+        self._constants = {name: bound.value for name, bound in compiled.binds.items() if not bound.required}
+        self._parameters = [
+            (name, compiled.binds[name].type.dialect_impl(_DIALECT).bind_processor(_DIALECT))
+            for name in compiled.positiontup or ()
+        ]
+
+    async def row(self, connection: AsyncConnection, values: dict[str, Any]) -> Row | None:
+        """Give the first row. `connection` commits each statement by itself. Raises asyncpg's errors."""
+        given = self._constants | values
+        arguments = [
+            given[name] if process is None else process(given[name]) for name, process in self._parameters
+        ]
+        driver = await self._driver(connection)
+        try:
+            found: Row | None = await driver.fetchrow(self._sql, *arguments)
+        finally:
+            # The pool hears of lost connections from SQLAlchemy, which was not asked.
+            if driver.is_closed():
+                await connection.invalidate()
+        return found
+
+    async def _driver(self, connection: AsyncConnection) -> Any:
+        """The driver's connection; another one for one that was lost while nobody used it."""
+        driver = (await connection.get_raw_connection()).driver_connection
+        if driver is not None and driver.is_closed():
+            await connection.invalidate()
+            driver = (await connection.get_raw_connection()).driver_connection
+        return driver
