@@ -22,6 +22,12 @@ def main() -> None:
     if unknown := sorted(set(chosen.parts) - set(PARTS)):
         parser.error(f"there is no part {unknown[0]}; there are {', '.join(PARTS)}")
     kept, figures, failed = Kept(), list[Figure](), dict[str, str]()
+    out = chosen.out or (kept.shared() if chosen.keep else kept.local("bench"))
+
+    def write() -> Path:
+        told = [figure.as_json() for figure in figures]
+        return kept.write(out, quick=chosen.quick, figures=told, not_measured=failed)
+
     for name in chosen.parts or PARTS:
         began = time.perf_counter()
         print(f"\n{name}", flush=True)
@@ -34,13 +40,10 @@ def main() -> None:
         figures += measured
         for figure in measured:
             print(f"  {line(figure)}", flush=True)
+        write()  # a run takes most of an hour: what is there stays, whatever ends it
         print(f"  took {time.perf_counter() - began:.0f} s", flush=True)
     print(f"\n{table(figures)}\n")
-    out = chosen.out or (kept.shared() if chosen.keep else kept.local("bench"))
-    written = kept.write(
-        out, quick=chosen.quick, figures=[figure.as_json() for figure in figures], not_measured=failed
-    )
-    print(f"written to {written}")
+    print(f"written to {write()}")
     if failed:
         raise SystemExit(1)
 
