@@ -21,14 +21,14 @@ class Kept:
 
     def __init__(self) -> None:
         self._began = time.time()
-        self._machine = machine.facts()
+        self._machine, self._commit = machine.facts(), _commit()
 
     def write(self, out: Path, **result: Any) -> Path:
         """Write the result as JSON and give the file."""
         whole = {
             "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._began)),
             "took_s": round(time.time() - self._began, 1),
-            "commit": _commit(),
+            "commit": self._commit,
             "machine": self._machine,
             **result,
         }
