@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -52,12 +53,12 @@ async def test_a_connection_that_was_lost_meanwhile_costs_nobody_an_error(
     lone: AsyncEngine, rows: Any
 ) -> None:
     before = (await _ask(lone, _BACKEND))["pid"]
+    async with lone.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
     await rows("SELECT pg_terminate_backend(:pid, 5000)", pid=before)
-    while True:
-        # The end of the connection is on its way to us.
-        async with lone.connect() as connection:
-            if (await connection.get_raw_connection()).driver_connection.is_closed():  # type: ignore[union-attr]
-                break
+    async with asyncio.timeout(5):
+        while not driver.is_closed():  # noqa: ASYNC110 - the end of the connection is on its way to us
+            await asyncio.sleep(0.01)
     assert (await _ask(lone, _BACKEND))["pid"] != before
 
 

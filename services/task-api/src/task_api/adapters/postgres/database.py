@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import asyncpg  # type: ignore[import-untyped, unused-ignore]
 import orjson
-from sqlalchemy import (
-    select,
-)
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import AdaptedConnection, event, select
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -45,7 +44,7 @@ def connect(
     `lock_timeout` and a statement for 30 s, so that one that hangs frees its connection. `authority` is what `tls`
     verifies the server by.
     """
-    return create_async_engine(
+    engine = create_async_engine(
         database_url,
         pool_size=pool_size,
         max_overflow=0,
@@ -67,6 +66,15 @@ def connect(
             },
         },
     )
+    event.listen(engine.sync_engine, "checkout", _still_there)
+    return engine
+
+
+def _still_there(connection: AdaptedConnection, *_: object) -> None:
+    """Have the pool make another connection for one that was lost while nobody used it: the driver knows by itself."""
+    driver: Any = connection.driver_connection
+    if driver.is_closed():
+        raise DisconnectionError("lost while nobody used it")
 
 
 @contextmanager
@@ -80,6 +88,7 @@ def storage_errors() -> Iterator[None]:
         asyncpg.PostgresConnectionError,
         asyncpg.CannotConnectNowError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,  # the server's farewell had just come, and its end of the connection not yet
     ) as error:
         raise StorageUnavailable(type(error).__name__) from error
     except asyncpg.PostgresError as error:

@@ -36,19 +36,6 @@ class Direct:
         arguments = [
             given[name] if process is None else process(given[name]) for name, process in self._parameters
         ]
-        driver = await self._driver(connection)
-        try:
-            found: Row | None = await driver.fetchrow(self._sql, *arguments)
-        finally:
-            # The pool hears of lost connections from SQLAlchemy, which was not asked.
-            if driver.is_closed():
-                await connection.invalidate()
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        found: Row | None = await driver.fetchrow(self._sql, *arguments)
         return found
-
-    async def _driver(self, connection: AsyncConnection) -> Any:
-        """The driver's connection; another one for one that was lost while nobody used it."""
-        driver = (await connection.get_raw_connection()).driver_connection
-        if driver is not None and driver.is_closed():
-            await connection.invalidate()
-            driver = (await connection.get_raw_connection()).driver_connection
-        return driver
