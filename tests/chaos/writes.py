@@ -176,7 +176,8 @@ def reminders_of(item: Json) -> dict[str, datetime]:
 
 
 def _is_so(item: Json, wanted: Wanted) -> bool:
-    return bool(item.get("title")) and (
+    # What tells of a task that is gone has a title as well.
+    return "version" in item and (
         item["title"],
         item["priority"],
         reminders_of(item),
