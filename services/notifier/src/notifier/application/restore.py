@@ -106,8 +106,8 @@ class RestoreAnnounced:
         await few_at_once(requeue, [task for task in tasks if task.task_id in wanted])
 
     async def _put_back(self, lost: Sequence[Announced], tasks: Mapping[UUID, TaskSnapshot]) -> None:
-        """First what is known of them, then what is to be sent, then what is shown: each in one request, for all else
-        stands still meanwhile. Whoever goes on after a crash in between finds them missing still."""
+        """First what is known of them, then what is to be sent, then what is shown; whoever goes on after a crash in
+        between finds them missing still. The first and the last are many, and take one request each."""
         people = {one.notification.user_id for one in lost if one.notification.task_id in tasks}
         contacts = dict(zip(people, await few_at_once(self._task_api.contact, people), strict=True))
         oldest = await self._clock.now() - self._horizon
