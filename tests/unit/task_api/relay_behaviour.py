@@ -19,7 +19,7 @@ from tests.unit.task_api.relay_parts import (
     no_answer,
 )
 
-from task_api.application import relay_metrics
+from task_api.application import relay_metrics, relay_outbox
 from task_api.application.outbox_ports import BrokerUnavailable, OutboxRow
 from task_api.application.relay_outbox import MAX_BYTES, MAX_EVENTS, PARK_AFTER, OutboxRelay
 
@@ -69,6 +69,20 @@ class RelayBehaviour:
         assert (requests[TOPICS[0]][0], sum(requests[TOPICS[0]])) == (MAX_EVENTS, MAX_EVENTS + 50)
         assert requests[TOPICS[1]] == [5]
         assert sorted(broker.out) == sorted(ids + other)
+
+    async def test_what_comes_close_together_goes_together(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(relay_outbox, "ROUND_EVERY", 0.5)
+        (first,) = await table.add()
+        sent = asyncio.Event()
+        broker.after_sending = sent.set
+        draining = asyncio.create_task(relay.drain())
+        async with asyncio.timeout(10):
+            await sent.wait()
+            others = [row for _ in range(5) for row in await table.add()]
+            await draining
+        assert [rows for _, rows in broker.requests] == [[first], others]
 
     async def test_of_a_backlog_several_batches_are_under_way(
         self, relay: OutboxRelay, table: Table, broker: ScriptedBroker

@@ -35,6 +35,10 @@ ALONE_PER_ROUND = 5
 ALONE_BUDGET = 5.0
 """Seconds into a round after which nothing more is tried alone: the round's rows stay locked as long."""
 
+ROUND_EVERY = 0.02
+"""Seconds from the beginning of one round to that of the next: what is committed meanwhile goes out together, for each
+round costs five round trips. The first one after a quiet moment begins at once, and a backlog never waits."""
+
 PARK_AFTER = 10
 SAMPLE_EVERY = 5.0
 
@@ -130,6 +134,7 @@ class OutboxRelay:
 
     async def _work_off(self) -> None:
         while self._has_time():
+            began = self._monotonic()
             done = await self._round()
             if done.backlog:
                 lanes = [self._lane(Share(number, self._lanes)) for number in range(self._lanes)]
@@ -139,6 +144,8 @@ class OutboxRelay:
                         raise ended
             elif not done.published:
                 return
+            else:
+                await asyncio.sleep(began + ROUND_EVERY - self._monotonic())
 
     async def _lane(self, share: Share) -> None:
         while self._has_time() and (await self._round(share)).backlog:
