@@ -113,14 +113,14 @@ class ServiceSettings(BaseSettings):
         examples=[60],
     )
     requests_at_once: int = Field(
-        default=16,
+        default=32,
         ge=1,
         le=100_000,
         description=(
             "requests of people that one process works on at the same time. Four times as many may wait for their "
             "turn; who would wait too long gets 503"
         ),
-        examples=[16],
+        examples=[32],
     )
     max_url_bytes: int = Field(
         default=8 * 1024,
