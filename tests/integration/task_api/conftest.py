@@ -229,14 +229,20 @@ def statements(
             sent.append(str(statement.clause))
             return await row(statement, *given)
 
-        listen, row = engine.sync_engine, Direct.row
+        async def shared(statement: Direct, *given: Any) -> Any:
+            sent.append(str(statement.clause))
+            return await several(statement, *given)
+
+        listen, row, several = engine.sync_engine, Direct.row, Direct.rows
         event.listen(listen, "before_cursor_execute", note)
         event.listen(listen, "commit", end)
         monkeypatch.setattr(Direct, "row", direct)
+        monkeypatch.setattr(Direct, "rows", shared)
         try:
             yield sent
         finally:
             monkeypatch.setattr(Direct, "row", row)
+            monkeypatch.setattr(Direct, "rows", several)
             event.remove(listen, "before_cursor_execute", note)
             event.remove(listen, "commit", end)
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from task_api.adapters.postgres.direct import Direct
-from task_api.adapters.postgres.write_statements import INSERT
+from task_api.adapters.postgres.write_statements import INSERT, SHARED_INSERT
 
 DAILY = {"rrule": "FREQ=DAILY"}
 
@@ -167,18 +167,19 @@ async def test_settings_that_change_while_a_task_is_made(
     ada: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The owner is read before the write; the write notices and reads again."""
-    changed: list[Direct] = []
-    ask = Direct.row
+    asked: list[Direct] = []
+    ask, ask_shared = Direct.row, Direct.rows
 
     async def change(statement: Direct, *given: Any) -> Any:
-        if not changed:
-            changed.append(statement)
+        if not asked:
             await rows("UPDATE users SET timezone = 'Asia/Tokyo' WHERE id = :id RETURNING id", id=ada.id)
-        return await ask(statement, *given)
+        asked.append(statement)
+        return await (ask_shared if statement is SHARED_INSERT else ask)(statement, *given)
 
     monkeypatch.setattr(Direct, "row", change)
+    monkeypatch.setattr(Direct, "rows", change)
     task = await ada.create(due_date="2026-01-06")
-    assert changed == [INSERT]
+    assert asked == [SHARED_INSERT, INSERT, SHARED_INSERT, INSERT]
     assert task["timezone"] == "Asia/Tokyo"
     assert len(await rows("SELECT 1 FROM outbox WHERE key = :id", id=task["id"])) == 1
 

@@ -39,6 +39,7 @@ from task_api.adapters.postgres.lockdown import PostgresStop
 from task_api.adapters.postgres.outbox import PostgresOutbox, relay_engine
 from task_api.adapters.postgres.pool_metrics import watch_pool
 from task_api.adapters.postgres.preferences import PostgresPreferences
+from task_api.adapters.postgres.shared_inserts import SharedInserts
 from task_api.adapters.postgres.snapshots import PostgresSnapshots
 from task_api.adapters.postgres.successors import PostgresSuccession
 from task_api.adapters.postgres.task_reader import PostgresTaskReader
@@ -228,7 +229,8 @@ class _Stores:
     """Where tasks and preferences are read and written, by people and by siblings alike."""
 
     def __init__(self, entry: _Entry, clock: Clock, relay: Loop) -> None:
-        self.means = Means(PostgresDatabase(entry.engine), clock.now, relay.wake)
+        database = PostgresDatabase(entry.engine)
+        self.means = Means(database, SharedInserts(entry.engine, database), clock.now, relay.wake)
         self.reader = PostgresTaskReader(entry.engine)
         kept = PostgresPreferences(entry.engine, entry.seal)
         self.preferences = NotificationPreferences(kept, clock.now, entry.audit)

@@ -14,13 +14,13 @@ from task_api.application.intake import ReminderRequest, begin_series, check_due
 from task_api.application.ports import (
     KeptAnswer,
     Means,
+    NewTasks,
     Once,
     Owner,
     SeriesWrite,
     Stamp,
     TaskView,
     TaskWrite,
-    Transaction,
 )
 from task_api.domain.errors import AccountNotFound, ConcurrentChange, InvalidTask
 from task_api.domain.ids import new_id
@@ -50,8 +50,7 @@ class NewTask:
 
 async def create_task(means: Means, actor: Actor, user_id: UUID, request: NewTask) -> TaskView:
     """Make the task, and the series when it recurs. Raises InvalidTask, DueInPast, AccountNotFound."""
-    async with means.database.single() as work:
-        view = await _create(work, means, actor, user_id, request)
+    view = await _create(means.new_tasks, means, actor, user_id, request)
     means.wake()
     return view
 
@@ -79,7 +78,7 @@ async def create_task_once(
     return answer, False
 
 
-async def _create(work: Transaction, means: Means, actor: Actor, user_id: UUID, request: NewTask) -> TaskView:
+async def _create(work: NewTasks, means: Means, actor: Actor, user_id: UUID, request: NewTask) -> TaskView:
     # The owner's settings are remembered or read first, and the statement writes only while they are still the same:
     # no snapshot speaks of a day's start that was changed since.
     remembered = means.owners.recall(user_id)

@@ -141,11 +141,27 @@ UsedSlot = tuple[UUID, str | UUID]
 """A series' id with an occurrence key, or with the id of an instance that another one follows: neither comes twice."""
 
 
-class Transaction(Protocol):
-    """One unit of work. Locks are taken in the order account, series, tasks, successors, everywhere."""
+class NewTasks(Protocol):
+    """What making a task asks for. Outside of a unit of work, a task is committed when `write` gives it."""
 
     async def owner(self, user_id: UUID) -> Owner | None:
         """Read the account's settings and the epoch."""
+
+    async def write(self, change: TaskWrite, owner: Owner, series: SeriesWrite | None = None) -> Task | None:
+        """Write a new task with its reminders, history, activity and outbox rows, and the new series, in one statement.
+
+        Gives the task as stored, or None when the owner's settings are no longer those of `owner`: then nothing is.
+        """
+
+
+class Transaction(NewTasks, Protocol):
+    """One unit of work. Locks are taken in the order account, series, tasks, successors, everywhere."""
+
+    async def write(self, change: TaskWrite, owner: Owner, series: SeriesWrite | None = None) -> Task | None:
+        """Write a new task as NewTasks says, or the next version of one in the same way.
+
+        Raises ConcurrentChange when the stored version is not that of `change.before`.
+        """
 
     async def lock_account(self, user_id: UUID) -> bool:
         """Lock the account's row, which gives new tasks their numbers; False when it is gone."""
@@ -195,13 +211,6 @@ class Transaction(Protocol):
     async def tip(self, series_id: UUID) -> Task | None:
         """Read the instance with the greatest key, withdrawn ones aside, without its reminders."""
 
-    async def write(self, change: TaskWrite, owner: Owner, series: SeriesWrite | None = None) -> Task | None:
-        """Write task, reminders, history, activity and outbox rows, with the new series, in one statement.
-
-        Gives the task as stored. Raises ConcurrentChange when the stored version is not that of `change.before`;
-        for a new task gives None when the owner's settings are no longer those of `owner`, and nothing is written.
-        """
-
     async def reserve_numbers(self, owner: Owner, count: int) -> int | None:
         """Take `count` task numbers and give the first; None when the owner's settings are no longer these."""
 
@@ -248,15 +257,14 @@ class Database(Protocol):
     def begin(self) -> AbstractAsyncContextManager[Transaction]:
         """Open a unit of work. Raises StorageUnavailable when the database does not answer."""
 
-    def single(self) -> AbstractAsyncContextManager[Transaction]:
-        """Like `begin`, for work whose statements each commit by themselves: no lock outlives its statement."""
-
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What every command works with. `owners` are accounts' settings as they were a moment ago."""
+    """What every command works with. `new_tasks` writes outside of units of work; `owners` are accounts' settings as
+    they were a moment ago."""
 
     database: Database
+    new_tasks: NewTasks
     now: Now
     wake: Wake
     owners: Remembered = field(default_factory=Remembered)

@@ -6,6 +6,7 @@ the driver's own to PostgreSQL, so those that people wait for most go without it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Select, TextClause
@@ -30,12 +31,27 @@ class Direct:
             for name in compiled.positiontup or ()
         ]
 
-    async def row(self, connection: AsyncConnection, values: dict[str, Any]) -> Row | None:
-        """Give the first row. `connection` commits each statement by itself. Raises asyncpg's errors."""
+    def arguments(self, values: dict[str, Any]) -> list[Any]:
+        """Give the values as the driver takes them, in the statement's order."""
         given = self._constants | values
-        arguments = [
+        return [
             given[name] if process is None else process(given[name]) for name, process in self._parameters
         ]
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        found: Row | None = await driver.fetchrow(self._sql, *arguments)
+
+    async def row(self, connection: AsyncConnection, values: dict[str, Any]) -> Row | None:
+        """Give the first row. `connection` commits each statement by itself. Raises asyncpg's errors."""
+        driver = await _driver(connection)
+        found: Row | None = await driver.fetchrow(self._sql, *self.arguments(values))
         return found
+
+    async def rows(self, connection: AsyncConnection, asked: Sequence[list[Any]]) -> Sequence[Row]:
+        """Ask once for each of these `arguments`, in one round trip and one transaction; give all their rows.
+
+        Raises asyncpg's errors, and then nothing of it stands.
+        """
+        found: Sequence[Row] = await (await _driver(connection)).fetchmany(self._sql, asked)
+        return found
+
+
+async def _driver(connection: AsyncConnection) -> Any:
+    return (await connection.get_raw_connection()).driver_connection

@@ -62,14 +62,28 @@ def _statement(sql: str) -> TextClause:
     return text(sql).bindparams(*(bindparam(name, type_=_TYPES[name]) for name in names))
 
 
-_ACCOUNT = """
+_SAME_OWNER = """
+    timezone = :owner_timezone AND day_start = :owner_day_start
+    AND default_reminder IS NOT DISTINCT FROM :owner_default_reminder
+    AND EXISTS (SELECT FROM epoch WHERE value = :owner_epoch)"""
+
+_ACCOUNT = f"""
     account AS (
         UPDATE users SET last_task_number = last_task_number + 1
-        WHERE id = :user_id AND timezone = :owner_timezone AND day_start = :owner_day_start
-            AND default_reminder IS NOT DISTINCT FROM :owner_default_reminder
-            AND EXISTS (SELECT FROM epoch WHERE value = :owner_epoch)
+        WHERE id = :user_id AND {_SAME_OWNER}
         RETURNING last_task_number AS number
-    )"""
+    )"""  # noqa: S608 - our own words
+
+# Waits for nobody, so that others may share its round trip: an account that is locked, or one whose counter of changes
+# is, gives no row. Who has never had a task has no counter yet, and gives none either.
+_FREE_ACCOUNT = f"""
+    account AS (
+        UPDATE users SET last_task_number = last_task_number + 1
+        WHERE id = (SELECT id FROM users WHERE id = :user_id FOR NO KEY UPDATE SKIP LOCKED)
+            AND id = (SELECT user_id FROM user_changes WHERE user_id = :user_id FOR NO KEY UPDATE SKIP LOCKED)
+            AND {_SAME_OWNER}
+        RETURNING last_task_number AS number
+    )"""  # noqa: S608 - our own words
 
 _INSERT_TASK = f"""
     written AS (
@@ -157,17 +171,25 @@ INSERT = Direct(_with(_ACCOUNT, _INSERT_TASK, _REMINDERS, _LEDGERS, _ANNOUNCED_N
 INSERT_WITH_SERIES = Direct(
     _with(_ACCOUNT, _INSERT_TASK, _NEW_SERIES, _REMINDERS, _LEDGERS, _ANNOUNCED_NEW, result=_NUMBER)
 )
+SHARED_INSERT = Direct(
+    _with(
+        _FREE_ACCOUNT,
+        _INSERT_TASK,
+        _REMINDERS,
+        _LEDGERS,
+        _ANNOUNCED_NEW,
+        result="SELECT written.id, account.number FROM written, account",
+    )
+)
 INSERT_NUMBERED = _with(_NUMBERED, _INSERT_TASK, _REMINDERS, _LEDGERS, _ANNOUNCED, result=_ID)
 INSERT_NUMBERED_WITH_SERIES = _with(
     _NUMBERED, _INSERT_TASK, _NEW_SERIES, _REMINDERS, _LEDGERS, _ANNOUNCED, result=_ID
 )
 RESERVE = _statement(
-    """
+    f"""
     UPDATE users SET last_task_number = last_task_number + :number
-    WHERE id = :user_id AND timezone = :owner_timezone AND day_start = :owner_day_start
-        AND default_reminder IS NOT DISTINCT FROM :owner_default_reminder
-        AND EXISTS (SELECT FROM epoch WHERE value = :owner_epoch)
-    RETURNING last_task_number"""
+    WHERE id = :user_id AND {_SAME_OWNER}
+    RETURNING last_task_number"""  # noqa: S608 - our own words
 )
 UPDATE = _with(_UPDATE_TASK, _DROPPED_REMINDERS, _REMINDERS, _LEDGERS, _ANNOUNCED, result=_ID)
 UPDATE_WITH_SERIES = _with(
@@ -290,13 +312,17 @@ def _halves(announcement: Announcement) -> tuple[bytes, bytes]:
 
 def insertion(change: TaskWrite, owner: Owner, series: SeriesWrite | None) -> tuple[Direct, dict[str, Any]]:
     """Give the statement that inserts a new task and answers its number, or no row when the owner changed."""
+    return INSERT if series is None else INSERT_WITH_SERIES, insertion_values(change, owner, series)
+
+
+def insertion_values(change: TaskWrite, owner: Owner, series: SeriesWrite | None) -> dict[str, Any]:
+    """Give what those two statements are asked with, and SHARED_INSERT where no series begins."""
     halves = [_halves(announcement) for announcement in _announcements(change, series)]
-    values = _common(change, series) | {
+    return _common(change, series) | {
         **guard(owner),
         "heads": [head for head, _ in halves],
         "tails": [tail for _, tail in halves],
     }
-    return INSERT if series is None else INSERT_WITH_SERIES, values
 
 
 def guard(owner: Owner) -> dict[str, Any]:

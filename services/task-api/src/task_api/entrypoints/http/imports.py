@@ -111,8 +111,7 @@ def import_routes(callers: Callers, means: Means, undo: UndoTokens) -> APIRouter
         if reader is None:
             raise Problem(415, "unsupported_media_type", f"An import is one of {', '.join(READERS)}.")
         body = await request.body()
-        async with means.database.single() as work:
-            owner = await work.owner(principal.user_id)
+        owner = await means.new_tasks.owner(principal.user_id)
         if owner is None:
             raise AccountNotFound("the account is gone")
         async with turn:
