@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -196,7 +197,20 @@ def test_every_app_id_is_told_the_same_everywhere(deployed: Objects) -> None:
     namespace = named(everything, "Namespace", "todo")["metadata"]["name"]
     for policy in control["policies"]:
         assert (policy["defaultAction"], policy["namespace"]) == ("deny", namespace)
-        assert {one["name"] for one in policy["operations"]} == {"/internal/v1/**"}
+        (allowed,) = policy["operations"]
+        assert allowed["name"] == "/internal/v1/**"
+        assert set(allowed["httpVerb"]) == _verbs_to_task_api(policy["appId"])
+
+
+def _verbs_to_task_api(service: str) -> set[str]:
+    """By which methods the source of a service asks task-api."""
+    asking = [
+        text
+        for path in (ROOT / "services" / service).rglob("*.py")
+        if ".invoke(" in (text := path.read_text())
+    ]
+    assert asking
+    return {verb for text in asking for verb in re.findall(r'"(GET|POST|PUT|PATCH|DELETE)"', text)}
 
 
 def test_a_sidecar_is_started_like_a_native_one(objects: Objects) -> None:

@@ -14,7 +14,7 @@ from notifier.application.errors import NotReady, TaskApiUnavailable
 from notifier.application.keep_whole import LATECOMERS_AFTER, LATECOMERS_SINCE, KeepWhole
 from notifier.domain.announced import Announced
 from service_kit.marker import Marker, MarkerStore
-from service_kit.rebuild import IN_PROGRESS, LOST_AT_MOST
+from service_kit.rebuild import IN_PROGRESS, LOST_AT_MOST, LOST_AT_ONCE
 from service_kit.sidecar import Answer
 from service_kit.testing.fakes import InMemoryStateStore, ManualClock, RecordingSidecar
 
@@ -260,7 +260,8 @@ async def test_a_redis_that_was_started_again_is_asked_for_what_it_lost_while_al
     marker = await rig.marker()
     assert marker is not None
     assert marker.run_id == "run-2"
-    assert rig.sidecar.since[1:] == [(seen - LOST_AT_MOST).isoformat()] * 2
+    near, far = (seen - LOST_AT_ONCE).isoformat(), (seen - LOST_AT_MOST).isoformat()
+    assert rig.sidecar.since[1:] == [near, near, far], "what is most likely lost comes first"
 
 
 @pytest.mark.parametrize("loss", ["wiped", "started again"])

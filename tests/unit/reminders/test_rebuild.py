@@ -10,7 +10,8 @@ from tests.unit.reminders.conftest import START, FreeLock, Rig, completed, later
 
 from event_contracts.tasks import TaskSnapshot
 from reminders.application.rebuild import NotRebuilt, ScheduleRebuilder
-from service_kit.rebuild import IN_PROGRESS, LOST_AT_MOST
+from service_kit import rebuild
+from service_kit.rebuild import IN_PROGRESS, LOST_AT_MOST, LOST_AT_ONCE
 from service_kit.sidecar import SidecarError
 
 MINUTE = timedelta(minutes=1)
@@ -156,13 +157,50 @@ async def test_a_restarted_redis_is_asked_for_what_it_may_have_lost_and_reminder
     rig.task_api.since.clear()
     await made.step()
     await made.check()
-    assert set(rig.task_api.since) == {store.look - LOST_AT_MOST}
+    near, far = store.look - LOST_AT_ONCE, store.look - LOST_AT_MOST
+    assert rig.task_api.since == [near, far], "what is most likely lost comes first"
     assert await rig.documents.get(rig.generation, lost.task_id) is not None
     assert await rig.documents.get(rig.generation, gone.task_id) is not None
     assert await rig.documents.get(rig.generation, old.task_id) is None, "nothing else is looked at"
     marker = await rig.markers.read()
     assert marker is not None
     assert (marker.generation, marker.run_id) == (rig.generation, "another run")
+
+
+async def test_what_changed_minutes_before_gives_way_to_what_is_new(
+    rig: Rig, rebuilder: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = rebuilder(rig)
+    await made.step()
+    store.look = START + timedelta(hours=5)
+    just_before = [reminded(rig, updated_at=store.look) for _ in range(5)]
+    minutes_before = [reminded(rig, updated_at=store.look - timedelta(minutes=9)) for _ in range(4)]
+    store.run = "another run"
+    there: list[int] = []
+
+    async def pause(_: float) -> None:
+        found = [await rig.documents.get(rig.generation, task.task_id) for task in minutes_before]
+        assert all([await rig.documents.get(rig.generation, task.task_id) for task in just_before])
+        there.append(sum(one is not None for one in found))
+
+    monkeypatch.setattr(rebuild, "give_way", pause)
+    await made.step()
+    assert there == sorted(there)
+    assert len(there) == 4, "a pause between each two pages of two"
+    assert all([await rig.documents.get(rig.generation, task.task_id) for task in minutes_before])
+
+
+async def test_a_pause_is_twice_as_long_as_the_work_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    monkeypatch.setattr(rebuild, "perf_counter", lambda: 100.0)
+    await rebuild.give_way(99.5)
+    await rebuild.give_way(40.0)
+    assert slept == [1.0, 5.0]
 
 
 async def test_a_reconcile_that_cannot_ask_task_api_is_done_later(

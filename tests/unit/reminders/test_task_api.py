@@ -23,8 +23,12 @@ async def test_answers_are_read() -> None:
     assert await task_api.epoch() == 7
     assert await task_api.task(task.task_id) == task
     assert await task_api.task(uuid4()) is None
-    some = await task_api.some_tasks([task.task_id, *(uuid4() for _ in range(30))])
-    assert some == {task.task_id: task}
+    wanted = [task.task_id, *(uuid4() for _ in range(3))]
+    assert await task_api.some_tasks(wanted) == {task.task_id: task}, "a release that is asked one by one"
+    sidecar.on_invoke("task-api", "/internal/v1/tasks", json={"items": [body]})
+    before = len(sidecar.invocations)
+    assert await task_api.some_tasks(wanted) == {task.task_id: task}
+    assert len(sidecar.invocations) == before + 1
     found = await task_api.page(None)
     assert (list(found.tasks), found.next_cursor) == ([task], "next")
 
@@ -37,9 +41,6 @@ async def test_a_refusal_is_not_taken_for_an_empty_answer() -> None:
         await InvokedTaskApi(sidecar).epoch()
     with pytest.raises(SidecarError):
         await InvokedTaskApi(sidecar).page(None)
-    refused = uuid4()
-    sidecar.on_invoke(
-        "task-api", f"/internal/v1/tasks/{refused}", status=403, json={"error_code": "forbidden"}
-    )
+    sidecar.on_invoke("task-api", "/internal/v1/tasks", status=403, json={"error_code": "forbidden"})
     with pytest.raises(SidecarError):
-        await InvokedTaskApi(sidecar).some_tasks([uuid4(), refused])
+        await InvokedTaskApi(sidecar).some_tasks([uuid4()])

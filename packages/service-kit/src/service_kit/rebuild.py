@@ -8,10 +8,12 @@ goes on, and whatever was lost is asked for again.
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from time import perf_counter
 from typing import Protocol
 
 from prometheus_client import Counter
@@ -23,12 +25,26 @@ from service_kit.marker import Marker
 _log = get_logger(__name__)
 
 IN_PROGRESS = "rebuilding"
+LOST_AT_ONCE = timedelta(seconds=15)
+"""What a kill takes from Redis (it writes its file each second), and news that were just on their way."""
 LOST_AT_MOST = timedelta(minutes=15)
 """Longer than what a power loss takes from Redis, and news may have been on its way for."""
+
+_REST = 2.0
+"""Seconds of pause for each second of work that gives way."""
+_REST_AT_MOST = 5.0
 
 _LOOK_AGAIN_AFTER = timedelta(milliseconds=500)
 _NOW_AND_THEN = 30
 """Steps between two questions for the epoch, and between two notes that Redis was seen whole."""
+
+
+async def give_way(began: float) -> None:
+    """Pause twice as long as it is since `began` (of perf_counter), 5 s at most.
+
+    For work that is to be sure rather than quick: after a restart of everything there is more urgent work to do.
+    """
+    await asyncio.sleep(min(_REST_AT_MOST, _REST * (perf_counter() - began)))
 
 
 class Markers(Protocol):
@@ -208,8 +224,9 @@ class Rebuilder(ABC):
     async def _reconcile(self) -> None:
         """Bring back what Redis lost when it was started again, from before it was last seen whole.
 
-        All that is in it is of the same moment, so what is missing changed lately. While task-api is away everything
-        goes on as it is, and the next step tries again.
+        All that is in it is of the same moment, so what is missing changed lately: most likely just before, which is
+        asked for at once; then what changed some minutes before, giving way to what is new. While task-api is away
+        everything goes on as it is, and the next step tries again.
         """
         marker, run_id = await self._valid_marker(), await self._store.run_id()
         if marker is None or marker.run_id == run_id:
@@ -217,7 +234,9 @@ class Rebuilder(ABC):
         seen = await self._store.last_look() or await self._clock.now()
         self._causes.labels("restart").inc()
         try:
-            count = await self._take_up_all(seen - LOST_AT_MOST)
+            count = await self._take_up_all(seen - LOST_AT_ONCE)
+            if count is not None:
+                count = await self._take_up_all(seen - LOST_AT_MOST, gives_way=True)
         except self._away as error:
             _log.warning("not_reconciled", error=str(error))
             return
@@ -225,15 +244,18 @@ class Rebuilder(ABC):
             await self._markers.renew_run_id(marker, run_id)
             _log.info("reconciled", count=count, generation=marker.generation)
 
-    async def _take_up_all(self, since: datetime | None) -> int | None:
+    async def _take_up_all(self, since: datetime | None, *, gives_way: bool = False) -> int | None:
         """How many were taken up; None when the lock or the marker was lost on the way."""
         cursor: str | None = None
-        count = 0
+        count, began = 0, perf_counter()
         while (taken := await self._take_up(cursor, since)) is not None:
             count += taken.count
             if taken.next_cursor is None:
                 return count
             cursor = taken.next_cursor
+            if gives_way:
+                await give_way(began)
             if not await self._lock.keep():
                 return None
+            began = perf_counter()
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from time import perf_counter
 
 import structlog
 
@@ -12,6 +13,7 @@ from event_contracts.series import SeriesSnapshot
 from recurrence import metrics
 from recurrence.application.errors import DocumentWriteFailed, TaskApiAway
 from recurrence.application.ports import Documents, Generation, RedisFacts, TaskApi
+from service_kit.rebuild import give_way
 
 _log = structlog.get_logger(__name__)
 
@@ -108,22 +110,26 @@ class KeepComplete:
             self._state.note(complete=True)
 
     async def _reconcile(self, generation: Generation, run_id: str) -> None:
-        """Redis was started again: what its last second lost is brought back by one pass."""
+        """Redis was started again: what its last second lost is brought back by one pass, which gives way to what is
+        new."""
         async with self._redis.rebuild_lock() as mine:
             if not mine:
                 return
-            count = await self._pass_over_all("redis_restarted")
+            count = await self._pass_over_all("redis_restarted", gives_way=True)
             try:
                 await self._documents.renew_run_id(generation, run_id)
             except DocumentWriteFailed:
                 return  # the next step looks again
             _log.info("reconciled", generation=generation.name, series=count)
 
-    async def _pass_over_all(self, why: str) -> int:
+    async def _pass_over_all(self, why: str, *, gives_way: bool = False) -> int:
         count = 0
         async for page in self._task_api.all_series():
             for start in range(0, len(page), _AT_ONCE):
+                began = perf_counter()
                 await asyncio.gather(*map(self._take_up_one, page[start : start + _AT_ONCE]))
+                if gives_way:
+                    await give_way(began)
             count += len(page)
         metrics.rebuilds.labels(why).inc()
         return count

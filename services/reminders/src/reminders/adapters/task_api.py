@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection
 from datetime import datetime
 from http import HTTPStatus
 from uuid import UUID
+
+from pydantic import BaseModel
 
 from event_contracts.tasks import TaskSnapshot
 from event_contracts.topics import TASK_API
@@ -14,7 +15,11 @@ from reminders.application.ports import SnapshotPage
 from service_kit.sidecar import Answer, Sidecar, SidecarUnavailable
 
 _PAGE = 500
-_SIDE_BY_SIDE = 10
+_NO_SUCH_ROUTE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+
+
+class _Tasks(BaseModel):
+    items: list[TaskSnapshot]
 
 
 class InvokedTaskApi:
@@ -30,19 +35,15 @@ class InvokedTaskApi:
         return TaskSnapshot.model_validate_json(_content(answer))
 
     async def some_tasks(self, task_ids: Collection[UUID]) -> dict[UUID, TaskSnapshot]:
-        few = asyncio.Semaphore(_SIDE_BY_SIDE)
+        ids = [str(task_id) for task_id in task_ids]
+        answer = await self._sidecar.invoke(TASK_API, "POST", "/internal/v1/tasks", json={"ids": ids})
+        if answer.status_code in _NO_SUCH_ROUTE:  # of a release before this one
+            return await self._each_alone(task_ids)
+        return {task.task_id: task for task in _Tasks.model_validate_json(_content(answer)).items}
 
-        async def one(task_id: UUID) -> TaskSnapshot | None:
-            async with few:
-                return await self.task(task_id)
-
-        found: dict[UUID, TaskSnapshot] = {}
-        for answer in await asyncio.gather(*map(one, task_ids), return_exceptions=True):
-            if isinstance(answer, BaseException):
-                raise answer
-            if answer is not None:
-                found[answer.task_id] = answer
-        return found
+    async def _each_alone(self, task_ids: Collection[UUID]) -> dict[UUID, TaskSnapshot]:
+        found = [await self.task(task_id) for task_id in task_ids]
+        return {task.task_id: task for task in found if task is not None}
 
     async def epoch(self) -> int:
         answer = await self._sidecar.invoke(TASK_API, "GET", "/internal/v1/epoch")
