@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import Context
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -24,12 +24,12 @@ MOST = 32
 """Tasks of one flight: the first of them is answered with the last."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Flight:
-    """What gathers for one round trip; `landed` gives the numbers of the tasks that were inserted."""
+    """What gathers for one round trip, by task; `landed` gives the numbers of those that were inserted."""
 
-    arguments: dict[UUID, list[Any]] = field(default_factory=dict)
-    landed: asyncio.Task[dict[UUID, int]] | None = None
+    arguments: dict[UUID, list[Any]]
+    landed: asyncio.Task[dict[UUID, int]]
 
 
 class SharedInserts:
@@ -62,26 +62,31 @@ class SharedInserts:
         task_id = change.after.id
         arguments = SHARED_INSERT.arguments(insertion_values(change, owner, None))
         flight = self._gathering
-        if flight is None or flight.landed is None or len(flight.arguments) == MOST:
-            flight = self._gathering = _Flight()
-            # Of nobody's context: what is traced or logged there is not the first one's alone.
-            flight.landed = asyncio.get_running_loop().create_task(self._fly(flight), context=Context())
+        if flight is None or len(flight.arguments) == MOST:
+            flight = self._gathering = self._call()
         flight.arguments[task_id] = arguments
         try:
             return (await asyncio.shield(flight.landed)).get(task_id)
         except asyncpg.PostgresError:
-            return (
-                None  # nothing of the flight stands: by itself each hears what is wrong with it, or nothing
-            )
+            # Nothing of the flight stands. By itself each hears what is wrong with it, if anything is.
+            return None
         except asyncio.CancelledError:
             flight.arguments.pop(task_id, None)  # stays away if the flight has not left yet
             raise
 
-    async def _fly(self, flight: _Flight) -> dict[UUID, int]:
+    def _call(self) -> _Flight:
+        arguments: dict[UUID, list[Any]] = {}
+        # Of nobody's context: what is traced or logged there is not the first one's alone.
+        landed = asyncio.get_running_loop().create_task(self._fly(arguments), context=Context())
+        return _Flight(arguments, landed)
+
+    async def _fly(self, arguments: dict[UUID, list[Any]]) -> dict[UUID, int]:
         async with self._turn:
-            if self._gathering is flight:
-                self._gathering = None
+            if self._gathering is not None and self._gathering.arguments is arguments:
+                self._gathering = None  # it leaves
+            if not arguments:
+                return {}  # all gave up
             with storage_errors():
                 async with self._plain.connect() as connection:
-                    rows = await SHARED_INSERT.rows(connection, list(flight.arguments.values()))
+                    rows = await SHARED_INSERT.rows(connection, list(arguments.values()))
         return {row["id"]: row["number"] for row in rows}
