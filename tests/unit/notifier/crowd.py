@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 
 from tests.unit.notifier.world import Replica, World
 
@@ -20,6 +21,9 @@ ACTORS = 4
 Work = Callable[[Replica], Awaitable[object]]
 Act = tuple[bool, Work]
 """Something to be done, and whether it must be done in the end."""
+
+_ACTOR: ContextVar[asyncio.Task[object]] = ContextVar("actor")
+"""Who acts here, in tasks of its own too."""
 
 
 class Crowd:
@@ -43,14 +47,15 @@ class Crowd:
         self._running[task] = act
 
     async def _act(self, work: Work, replica: Replica) -> object:
+        me = asyncio.current_task()
+        assert me is not None
+        _ACTOR.set(me)
         await self._gate("start")
         return await work(replica)
 
     async def _gate(self, _: str) -> None:
-        me = asyncio.current_task()
-        assert me is not None
         turn = asyncio.get_running_loop().create_future()
-        self._waiting[me] = turn
+        self._waiting[_ACTOR.get()] = turn
         await turn
 
     async def step(self) -> list[Act]:
@@ -62,6 +67,7 @@ class Crowd:
         turn = self._waiting.pop(actor)
         if self.chance.random() < 0.06:
             actor.cancel()
+            turn.cancel()
             await asyncio.gather(actor, return_exceptions=True)
             act = self._running.pop(actor)
             self.deaths += not act[0]

@@ -63,6 +63,9 @@ class MemoryDeliveries:
         fresh = Index(self._clock, shards=1, lease=self._lease)
         return self._indexes.setdefault((channel, destination), fresh)
 
+    async def enqueue_all(self, notification: Notification, channels: Sequence[Channel]) -> Sequence[bool]:
+        return [await self.enqueue(notification, channel) for channel in channels]
+
     async def enqueue(self, notification: Notification, channel: Channel) -> bool:
         return self.queue(notification, channel, None, Progress())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from datetime import timedelta
 from itertools import permutations
 
@@ -15,7 +17,7 @@ from notifier.adapters.dapr_records import TOMBSTONE_TTL, DaprTaskRecords
 from notifier.domain.task_record import record_of
 from service_kit.marker import MarkerStore
 from service_kit.pubsub import Outcome
-from service_kit.state_store import StateConflict, StateUnavailable
+from service_kit.state_store import StateConflict, StateUnavailable, Stored
 
 
 @pytest.fixture
@@ -30,6 +32,24 @@ def key(world: World, task: TaskSnapshot) -> str:
 async def stored(world: World, task: TaskSnapshot) -> object:
     records = DaprTaskRecords(world.state, MarkerStore(world.state))
     return (await records.load(task.task_id)).record
+
+
+async def test_news_of_many_tasks_at_once_read_their_records_together(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, unknown = [snapshot() for _ in range(20)], snapshot()
+    for task in known:
+        await world.replica().hear_task(task)
+    records, read, asked = DaprTaskRecords(world.state, MarkerStore(world.state)), world.state.get_many, []
+
+    async def noted(keys: Iterable[str]) -> dict[str, Stored]:
+        asked.append(wanted := list(keys))
+        return await read(wanted)
+
+    monkeypatch.setattr(world.state, "get_many", noted)
+    found = await asyncio.gather(*(records.load(task.task_id) for task in (*known, unknown)))
+    assert [one.record for one in found] == [*map(record_of, known), None]
+    assert [len(keys) for keys in asked] == [21]
 
 
 async def test_every_order_of_the_same_news_ends_the_same(world: World) -> None:
@@ -99,9 +119,10 @@ async def test_a_lost_race_against_newer_news_is_fine(world: World) -> None:
 
 @pytest.mark.parametrize("failure", [StateConflict("by the test"), StateUnavailable("by the test")])
 @pytest.mark.parametrize("landed", [True, False])
-async def test_a_write_that_failed_is_never_taken_for_done(
+async def test_what_is_stored_decides_about_a_write_that_failed(
     world: World, failure: StateConflict | StateUnavailable, landed: bool
 ) -> None:
+    """A copy of the same news may have written it, or the answer to our own write was lost."""
     task = snapshot()
     await world.inbox.add(message(task), START)
     done = completed(task)
@@ -110,7 +131,9 @@ async def test_a_write_that_failed_is_never_taken_for_done(
         if step == "before state.create":
             world.state.fail_next(failure, landed=landed)
 
-    assert await world.replica(failing).hear_task(done) is Outcome.RETRY
+    outcome = await world.replica(failing).hear_task(done)
+    assert outcome is (Outcome.SUCCESS if landed else Outcome.RETRY)
+    assert await world.unread(USER) == (not landed)
     assert await world.replica().hear_task(done) is Outcome.SUCCESS
     assert await world.unread(USER) == 0
 

@@ -97,9 +97,20 @@ class RedisDeliveries:
         )
 
     async def enqueue(self, notification: Notification, channel: Channel) -> bool:
+        return bool(await self._enqueue_by(self._redis, notification, channel))
+
+    async def enqueue_all(self, notification: Notification, channels: Sequence[Channel]) -> Sequence[bool]:
+        async with self._redis.pipeline(transaction=False) as batch:
+            for channel in channels:
+                await self._enqueue_by(batch, notification, channel)
+            return [bool(is_new) for is_new in await batch.execute()]
+
+    async def _enqueue_by(self, client: Redis, notification: Notification, channel: Channel) -> object:
         member = member_of(notification.notification_id, channel)
         keys = [dedupe_key(member), *self._queue_keys(notification, member)]
-        return bool(await self._enqueue(keys=keys, args=await self._queue_args(notification, member)))
+        return await self._enqueue(
+            keys=keys, args=await self._queue_args(notification, member), client=client
+        )
 
     async def shelved(self, user_id: UUID, task_id: UUID) -> Sequence[Delivery]:
         # '}' follows '|'.

@@ -17,7 +17,6 @@ from event_contracts.notifications import DeliveryOutcome
 from event_contracts.tasks import TaskSnapshot
 from event_contracts.topics import TASK_API
 from event_contracts.values import Channel
-from notifier.adapters.asked_together import AskedTogether
 from notifier.application.announce import notification_of
 from notifier.application.errors import TaskApiUnavailable
 from notifier.application.few_at_once import few_at_once
@@ -25,6 +24,7 @@ from notifier.domain.announced import Announced, AnnouncedPage, Told
 from notifier.domain.contact import Contact
 from notifier.domain.notifications import Notification
 from notifier.domain.occurrences import occurrence_id
+from service_kit.asked_together import AskedTogether
 from service_kit.sidecar import Answer, Sidecar, SidecarError
 
 _REMEMBERED = 10_000

@@ -46,6 +46,6 @@ class AnnounceNotification:
         Raises NotReady.
         """
         await self._whole()
-        for channel in (Channel.INBOX,) if notification.is_of_occurrence else CHANNELS:
-            await self._deliveries.enqueue(notification, channel)
+        channels = (Channel.INBOX,) if notification.is_of_occurrence else CHANNELS
+        await self._deliveries.enqueue_all(notification, channels)
         self._wake()

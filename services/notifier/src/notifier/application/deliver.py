@@ -199,9 +199,8 @@ class DeliverNotification:
 
     async def _queue_elsewhere(self, notification: Notification) -> None:
         """The occurrence is wanted: queue it on the other channels. The inbox comes last, as with reminders."""
-        for channel in CHANNELS:
-            if channel is not Channel.INBOX:
-                await self._deliveries.enqueue(notification, channel)
+        others = [channel for channel in CHANNELS if channel is not Channel.INBOX]
+        await self._deliveries.enqueue_all(notification, others)
 
     async def _try_later(self, batch: Batch, reason: str) -> Verdicts:
         now = await self._clock.now()

@@ -59,7 +59,7 @@ class FollowTask:
             await self._records.save(loaded, news)
         except RecordWriteFailed:
             again = (await self._records.load(news.task_id)).record
-            if again is None or again.order <= news.order:
+            if again is None or again.order < news.order:
                 raise
             return again
         return news

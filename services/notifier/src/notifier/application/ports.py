@@ -58,6 +58,10 @@ class Deliveries(Protocol):
         """Queue it unless it ever was, in one step; True when it is new. A copy of the news changes nothing."""
         ...
 
+    async def enqueue_all(self, notification: Notification, channels: Sequence[Channel]) -> Sequence[bool]:
+        """Queue it on each of these channels as `enqueue` does, in this order and one round trip."""
+        ...
+
     async def claim(self, channel: Channel, limit: int) -> Sequence[Claimed]:
         """Take at most `limit` entries that are due, each for the length of the lease."""
         ...

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from notifier.adapters.asked_together import AskedTogether
 from notifier.application.errors import TaskApiUnavailable
+from service_kit.asked_together import AskedTogether
 
 
 class Known:
