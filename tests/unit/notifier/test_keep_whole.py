@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -13,9 +14,10 @@ from notifier.adapters.task_api import InvokedTaskApi
 from notifier.application.errors import NotReady, TaskApiUnavailable
 from notifier.application.keep_whole import LATECOMERS_AFTER, LATECOMERS_SINCE, KeepWhole
 from notifier.domain.announced import Announced
-from service_kit.marker import Marker, MarkerStore
+from service_kit.marker import MARKER_KEY, Marker, MarkerStore
 from service_kit.rebuild import IN_PROGRESS, LOST_AT_MOST, LOST_AT_ONCE
 from service_kit.sidecar import Answer
+from service_kit.state_store import Stored
 from service_kit.testing.fakes import InMemoryStateStore, ManualClock, RecordingSidecar
 
 BACK_TO = timedelta(days=90)
@@ -192,6 +194,47 @@ async def test_what_was_half_done_is_done_again_under_the_same_generation(how: s
     assert (done.generation, done.run_id) == (begun.generation, "run-1")
     await keeper.step()
     assert keeper.is_ready()
+
+
+async def test_who_requires_it_at_the_same_moment_shares_a_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    keeper = rig.keeper()
+    await keeper.step()
+    read, readings = rig.state.get, list[str]()
+
+    async def slow(key: str) -> Stored | None:
+        readings.append(key)
+        await asyncio.sleep(0.01)
+        return await read(key)
+
+    monkeypatch.setattr(rig.state, "get", slow)
+    await asyncio.gather(*(keeper.require() for _ in range(50)))
+    assert readings == [MARKER_KEY]
+
+
+async def test_a_reading_that_began_before_is_nobodys_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what a flush took would look as if it were there."""
+    rig = Rig()
+    keeper = rig.keeper()
+    await keeper.step()
+    read, under_way, go_on = rig.state.get, asyncio.Event(), asyncio.Event()
+
+    async def held(key: str) -> Stored | None:
+        found = await read(key)
+        under_way.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(rig.state, "get", held)
+    before = asyncio.create_task(keeper.require())
+    await under_way.wait()
+    rig.state.flush()
+    after = [asyncio.create_task(keeper.require()) for _ in range(3)]
+    await asyncio.sleep(0)
+    go_on.set()
+    await before
+    outcomes = await asyncio.gather(*after, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [NotReady] * 3
 
 
 async def test_a_wipe_is_noticed_at_once_by_who_requires_it_and_needs_task_api() -> None:

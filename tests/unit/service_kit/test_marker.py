@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 
 import pytest
 
 from service_kit.marker import MARKER_KEY, Marker, MarkerStore
-from service_kit.state_store import StateConflict, StateUnavailable, Stored
+from service_kit.state_store import StateConflict, StateUnavailable
 from service_kit.testing.fakes import InMemoryStateStore
 
 
@@ -31,47 +30,6 @@ async def test_what_was_made_is_read(markers: MarkerStore) -> None:
     assert (made.epoch, made.run_id) == (3, "run-1")
     assert len(made.generation) == 8
     assert await markers.read() == made
-
-
-async def test_who_asks_at_the_same_moment_shares_a_reading(
-    markers: MarkerStore, state: InMemoryStateStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = await markers.create(1, "run-1")
-    read, readings = state.get, list[str]()
-
-    async def slow(key: str) -> Stored | None:
-        readings.append(key)
-        found = await read(key)
-        await asyncio.sleep(0.01)
-        return found
-
-    monkeypatch.setattr(state, "get", slow)
-    assert await asyncio.gather(*(markers.read() for _ in range(50))) == [made] * 50
-    assert readings == [MARKER_KEY]
-
-
-async def test_a_reading_that_had_begun_before_is_nobodys_answer(
-    markers: MarkerStore, state: InMemoryStateStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Else what a flush took would look as if it were there."""
-    made = await markers.create(1, "run-1")
-    read, under_way, go_on = state.get, asyncio.Event(), asyncio.Event()
-
-    async def held(key: str) -> Stored | None:
-        found = await read(key)
-        under_way.set()
-        await go_on.wait()
-        return found
-
-    monkeypatch.setattr(state, "get", held)
-    before = asyncio.create_task(markers.read())
-    await under_way.wait()
-    state.flush()
-    after = [asyncio.create_task(markers.read()) for _ in range(3)]
-    await asyncio.sleep(0)
-    go_on.set()
-    assert await before == made
-    assert await asyncio.gather(*after) == [None] * 3
 
 
 async def test_a_flush_is_noticed_at_once(markers: MarkerStore, state: InMemoryStateStore) -> None:

@@ -1,19 +1,16 @@
 """The marker that says which generation of derived documents is the valid one.
 
 Document keys hold its random generation, for after a flush of Redis ETags start at 1 again and an old writer would
-win. It is read from the store each time, never from memory: a marker that is gone means that everything is gone. Those
-who ask while a reading is under way share the next one.
+win. It is read from the store each time, never from memory: a marker that is gone means that everything is gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from secrets import token_hex
 from typing import Any
 
-from service_kit.asked_together import AskedTogether
 from service_kit.state_store import DocumentStore, StateConflict
 
 MARKER_KEY = "marker"
@@ -37,18 +34,20 @@ class MarkerStore:
 
     def __init__(self, state: DocumentStore) -> None:
         self._state = state
-        self._readings = AskedTogether(self._read, at_most=1)
 
     async def read(self) -> Marker | None:
         """The marker as the store has it now; None when there is none. Raises StateUnavailable."""
-        return await self._readings.one(MARKER_KEY)
-
-    async def _read(self, keys: Sequence[str]) -> dict[str, Marker]:
-        found: dict[str, Marker] = {}
-        for key in keys:
-            if (stored := await self._state.get(key)) is not None:
-                found[key] = _marker(stored.value)
-        return found
+        stored = await self._state.get(MARKER_KEY)
+        if stored is None:
+            return None
+        value = stored.value
+        began = value.get("began")
+        return Marker(
+            str(value["generation"]),
+            int(value["epoch"]),
+            str(value["run_id"]),
+            None if began is None else datetime.fromisoformat(str(began)),
+        )
 
     async def create(self, epoch: int, run_id: str, began: datetime | None = None) -> Marker:
         """Begin a new generation, in place of the marker that is there if there is one.
@@ -74,16 +73,6 @@ class MarkerStore:
             raise StateConflict("the marker is of another generation")
         await self._state.replace(MARKER_KEY, _value(renewed), present.etag)
         return renewed
-
-
-def _marker(value: Mapping[str, Any]) -> Marker:
-    began = value.get("began")
-    return Marker(
-        str(value["generation"]),
-        int(value["epoch"]),
-        str(value["run_id"]),
-        None if began is None else datetime.fromisoformat(str(began)),
-    )
 
 
 def _value(marker: Marker) -> dict[str, Any]:

@@ -8,6 +8,7 @@ last minutes are gone through some more times afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -17,7 +18,8 @@ from notifier import metrics
 from notifier.application.errors import NotReady, TaskApiUnavailable
 from notifier.application.ports import Clock, TaskApi
 from notifier.application.restore import RestoreAnnounced
-from service_kit.marker import Marker
+from service_kit.asked_together import AskedTogether
+from service_kit.marker import MARKER_KEY, Marker
 from service_kit.rebuild import IN_PROGRESS, Lock, Markers, Rebuilder, Store, Taken
 from service_kit.state_store import StateUnavailable
 
@@ -57,6 +59,8 @@ class KeepWhole(Rebuilder):
         self._past = past
         self._restore = restore
         self._back_to = back_to
+        # Each reminder asks for itself, and those that come side by side get one answer.
+        self._readings = AskedTogether(self._read_marker, at_most=1)
         self._whole: tuple[str, str] | None = None
         self._lost = False
         self._latecomers_at: list[datetime] = []
@@ -71,12 +75,16 @@ class KeepWhole(Rebuilder):
         yet that all of it is gone. Raises NotReady."""
         await self.check()
         try:
-            marker = await self._markers.read()
+            marker = await self._readings.one(MARKER_KEY)
         except StateUnavailable as error:
             raise NotReady(str(error)) from error
         if marker is None or marker.run_id == IN_PROGRESS:
             self._ready = False
             raise NotReady("what was lost is being put back")
+
+    async def _read_marker(self, keys: Sequence[str]) -> Mapping[str, Marker]:
+        marker = await self._markers.read()
+        return {} if marker is None else dict.fromkeys(keys, marker)
 
     async def _ask_epoch(self) -> int:
         return await self._task_api.epoch()
