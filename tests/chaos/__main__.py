@@ -8,8 +8,10 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from tests.chaos.faults import KINDS, Kind, kinds_with
 from tests.chaos.report import Outcome, as_json, table
 from tests.chaos.run import Plan, run
 
@@ -37,16 +39,32 @@ def play(plan: Plan, name: str, *, keep: bool = False) -> Outcome:
             instance.down(wipe=True)
 
 
+def _kinds(words: str) -> Sequence[Kind]:
+    try:
+        return kinds_with(words)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=DEFAULT_MINUTES, help="how long faults go on")
     parser.add_argument("--seed", type=int, help="of an earlier run, to have the same faults again")
     parser.add_argument("--rate", type=float, default=Plan.rate, help="writes a second")
+    parser.add_argument(
+        "--only",
+        type=_kinds,
+        default=KINDS,
+        metavar="WORDS",
+        help="faults with these words in their names, 'stop' or 'kill redis' say",
+    )
     parser.add_argument("--keep", action="store_true", help="leave the system running afterwards")
     parser.add_argument("--out", type=Path, help="where the JSON goes, bench/results/local by default")
     chosen = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
-    outcome = play(Plan(chosen.minutes, seed, chosen.rate), instance_name(), keep=chosen.keep)
+    outcome = play(
+        Plan(chosen.minutes, seed, chosen.rate, kinds=chosen.only), instance_name(), keep=chosen.keep
+    )
     print(table(outcome))
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     out: Path = chosen.out or checkout() / "bench" / "results" / "local" / f"chaos-{stamp}.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,12 +63,20 @@ KINDS = (
 )
 
 
-def schedule(seed: int) -> Iterator[Fault]:
+def kinds_with(words: str) -> Sequence[Kind]:
+    """The kinds whose names have these words in them. Raises ValueError when none has."""
+    found = [kind for kind in KINDS if words in str(kind)]
+    if not found:
+        raise ValueError(f"no fault has {words!r} in its name: {', '.join(map(str, KINDS))}")
+    return found
+
+
+def schedule(seed: int, kinds: Sequence[Kind] = KINDS) -> Iterator[Fault]:
     """Faults without end: every kind once, in some order, then every kind again in another."""
     draw = random.Random(f"faults of {seed}")
     number = 0
     while True:
-        for kind in draw.sample(KINDS, len(KINDS)):
+        for kind in draw.sample(kinds, len(kinds)):
             number += 1
             down = PAUSE_SECONDS if kind.act is Act.PAUSE else round(draw.uniform(*DOWN_SECONDS), 2)
             gap = round(draw.uniform(*GAP_SECONDS), 2)

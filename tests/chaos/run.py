@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 from tests.chaos.check import Finding, Harm, check, latest
 from tests.chaos.collect import collect, read_queues
-from tests.chaos.faults import REPLICAS, Fault, inflict, schedule
+from tests.chaos.faults import KINDS, REPLICAS, Fault, Kind, inflict, schedule
 from tests.chaos.front import Front
 from tests.chaos.load import LAST_SECONDS, Load
 from tests.chaos.model import Model
@@ -38,6 +38,7 @@ class Plan:
     rate: float = 5.0
     limit: int | None = None
     """Faults after which it ends early."""
+    kinds: Sequence[Kind] = KINDS
 
 
 async def run(instance: Instance, plan: Plan, say: Say) -> Outcome:
@@ -97,7 +98,7 @@ async def _until_warm(probe: Probe, say: Say) -> None:
 async def _faults(instance: Instance, plan: Plan, probe: Probe, say: Say) -> list[Injected]:
     injected: list[Injected] = []
     ends = time.monotonic() + plan.minutes * 60
-    for fault in schedule(plan.seed):
+    for fault in schedule(plan.seed, plan.kinds):
         await asyncio.sleep(fault.gap)
         if time.monotonic() >= ends or len(injected) == plan.limit:
             break

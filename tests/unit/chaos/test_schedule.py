@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import islice
 
-from tests.chaos.faults import KINDS, PAUSE_SECONDS, SERVICES, Act, schedule
+import pytest
+from tests.chaos.faults import KINDS, PAUSE_SECONDS, SERVICES, Act, kinds_with, schedule
 
 
 def test_a_seed_is_a_schedule() -> None:
@@ -17,6 +18,15 @@ def test_each_round_has_every_kind_once() -> None:
     for part in (faults[: len(KINDS)], faults[len(KINDS) :]):
         assert {fault.kind for fault in part} == set(KINDS)
     assert [fault.number for fault in faults] == list(range(1, len(faults) + 1))
+
+
+def test_some_kinds_alone() -> None:
+    kinds = kinds_with("kafka")
+    assert sorted(map(str, kinds)) == ["kill kafka", "pause kafka"]
+    assert {fault.kind for fault in islice(schedule(7, kinds), 4)} == set(kinds)
+    assert [str(kind) for kind in kinds_with("stop")] == ["stop everything"]
+    with pytest.raises(ValueError, match="no fault has 'kafak' in its name"):
+        kinds_with("kafak")
 
 
 def test_every_process_is_killed_and_paused() -> None:
