@@ -225,24 +225,23 @@ def statements(
         def end(_connection: Any) -> None:
             sent.append("COMMIT")
 
-        async def direct(statement: Direct, *given: Any) -> Any:
-            sent.append(str(statement.clause))
-            return await row(statement, *given)
+        def noting(ask: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+            async def noted(statement: Direct, *given: Any) -> Any:
+                sent.append(str(statement.clause))
+                return await ask(statement, *given)
 
-        async def shared(statement: Direct, *given: Any) -> Any:
-            sent.append(str(statement.clause))
-            return await several(statement, *given)
+            return noted
 
-        listen, row, several = engine.sync_engine, Direct.row, Direct.rows
+        listen, row, rows = engine.sync_engine, Direct.row, Direct.rows
         event.listen(listen, "before_cursor_execute", note)
         event.listen(listen, "commit", end)
-        monkeypatch.setattr(Direct, "row", direct)
-        monkeypatch.setattr(Direct, "rows", shared)
+        monkeypatch.setattr(Direct, "row", noting(row))
+        monkeypatch.setattr(Direct, "rows", noting(rows))
         try:
             yield sent
         finally:
             monkeypatch.setattr(Direct, "row", row)
-            monkeypatch.setattr(Direct, "rows", several)
+            monkeypatch.setattr(Direct, "rows", rows)
             event.remove(listen, "before_cursor_execute", note)
             event.remove(listen, "commit", end)
 

@@ -44,9 +44,17 @@ class Flights:
     before: Callable[[Any], Awaitable[None]] | None = None
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def owners(ada: Any, bob: Any, inserts: SharedInserts) -> list[Owner]:
+    """Ada and Bob. Each has had a task before: the first one of an account goes alone."""
+    for person in (ada, bob):
+        await person.create("Before")
+    return [await _owner(inserts, person) for person in (ada, bob)]
+
+
 @pytest.fixture
-def flights(monkeypatch: pytest.MonkeyPatch) -> Flights:
-    """Watch and hold up flights."""
+def flights(owners: list[Owner], monkeypatch: pytest.MonkeyPatch) -> Flights:
+    """Watch and hold up flights, from when the owners are there."""
     seen = Flights()
     ask = Direct.rows
 
@@ -90,18 +98,12 @@ async def _held_up(inserts: SharedInserts, flights: Flights, owner: Owner) -> As
 
 
 async def test_who_comes_meanwhile_goes_together(
-    ada: Any, bob: Any, rows: Any, flights: Flights, inserts: SharedInserts
+    ada: Any, bob: Any, rows: Any, owners: list[Owner], flights: Flights, inserts: SharedInserts
 ) -> None:
-    flights.open.set()
-    await ada.create("Before")
-    await bob.create("Before")
-    flights.open.clear()
-    flights.sizes.clear()
-    people = [await _owner(inserts, person) for person in (ada, bob)]
-    async with _held_up(inserts, flights, people[0]):
-        changes = [_change(people[n % 2], f"number {n}") for n in range(MOST + 6)]
+    async with _held_up(inserts, flights, owners[0]):
+        changes = [_change(owners[n % 2], f"number {n}") for n in range(MOST + 6)]
         writing = asyncio.gather(
-            *(inserts.write(one, people[n % 2]) for n, one in enumerate(changes)),
+            *(inserts.write(one, owners[n % 2]) for n, one in enumerate(changes)),
         )
         await asyncio.sleep(0)
     written = await writing
@@ -124,12 +126,10 @@ async def test_who_comes_meanwhile_goes_together(
 
 @pytest.mark.parametrize("table", ["users", "user_changes"])
 async def test_nobody_waits_for_anothers_lock(
-    ada: Any, bob: Any, engine: AsyncEngine, inserts: SharedInserts, table: str
+    ada: Any, owners: list[Owner], engine: AsyncEngine, inserts: SharedInserts, table: str
 ) -> None:
     """Somebody imports for ada, or changes many of her tasks: her new task waits for that, bob's does not."""
-    await ada.create("Before")
-    await bob.create("Before")
-    hers, his = [await _owner(inserts, person) for person in (ada, bob)]
+    hers, his = owners
     key = "id" if table == "users" else "user_id"
     async with engine.connect() as connection:
         await connection.execute(
@@ -152,15 +152,10 @@ async def test_nobody_waits_for_anothers_lock(
 
 
 async def test_one_that_does_not_fit_leaves_the_others_alone(
-    ada: Any, bob: Any, rows: Any, flights: Flights, inserts: SharedInserts
+    ada: Any, bob: Any, rows: Any, owners: list[Owner], flights: Flights, inserts: SharedInserts
 ) -> None:
     """One is refused by the driver before it is sent, one by the database itself."""
-    flights.open.set()
-    await ada.create("Before")
-    await bob.create("Before")
-    flights.open.clear()
-    flights.sizes.clear()
-    hers, his = [await _owner(inserts, person) for person in (ada, bob)]
+    hers, his = owners
     good = [_change(his, f"good {n}") for n in range(4)]
     bad = _change(hers)
     for no_such in ({"version": 2**40}, {"priority": "immense"}):
@@ -187,13 +182,11 @@ async def test_one_that_does_not_fit_leaves_the_others_alone(
 
 
 async def test_a_connection_that_ends_on_the_way_fails_all_and_the_next_go_on(
-    ada: Any, bob: Any, rows: Any, flights: Flights, inserts: SharedInserts
+    bob: Any, rows: Any, owners: list[Owner], flights: Flights, inserts: SharedInserts
 ) -> None:
     """What became of them is not known, so nothing is tried again behind their backs."""
     flights.open.set()
-    await ada.create("Before")
-    await bob.create("Before")
-    hers, his = [await _owner(inserts, person) for person in (ada, bob)]
+    hers, his = owners
 
     async def lose(connection: Any) -> None:
         flights.before = None
@@ -211,14 +204,9 @@ async def test_a_connection_that_ends_on_the_way_fails_all_and_the_next_go_on(
 
 
 async def test_who_gives_up_before_it_leaves_is_not_written(
-    ada: Any, bob: Any, rows: Any, flights: Flights, inserts: SharedInserts
+    rows: Any, owners: list[Owner], flights: Flights, inserts: SharedInserts
 ) -> None:
-    flights.open.set()
-    await ada.create("Before")
-    await bob.create("Before")
-    flights.open.clear()
-    flights.sizes.clear()
-    hers, his = [await _owner(inserts, person) for person in (ada, bob)]
+    hers, his = owners
     async with _held_up(inserts, flights, his):
         given_up = asyncio.create_task(inserts.write(_change(hers, "Given up"), hers))
         stays = asyncio.create_task(inserts.write(_change(his, "Stays"), his))
@@ -230,12 +218,10 @@ async def test_who_gives_up_before_it_leaves_is_not_written(
     assert await rows("SELECT 1 FROM tasks WHERE title = 'Given up'") == []
 
 
-async def test_all_may_give_up(ada: Any, rows: Any, flights: Flights, inserts: SharedInserts) -> None:
-    flights.open.set()
-    await ada.create("Before")
-    flights.open.clear()
-    flights.sizes.clear()
-    hers = await _owner(inserts, ada)
+async def test_all_may_give_up(
+    rows: Any, owners: list[Owner], flights: Flights, inserts: SharedInserts
+) -> None:
+    hers, _ = owners
     async with _held_up(inserts, flights, hers):
         given_up = asyncio.create_task(inserts.write(_change(hers, "Given up"), hers))
         await asyncio.sleep(0)
@@ -275,10 +261,9 @@ async def test_two_replicas_and_writers_of_the_same_people(
 
 
 async def test_an_account_that_is_gone_or_changed_gives_nothing(
-    ada: Any, rows: Any, inserts: SharedInserts
+    ada: Any, rows: Any, owners: list[Owner], inserts: SharedInserts
 ) -> None:
-    await ada.create("Before")
-    hers = await _owner(inserts, ada)
+    hers, _ = owners
     await rows("UPDATE users SET timezone = 'Asia/Tokyo' WHERE id = :id RETURNING id", id=ada.id)
     assert await inserts.write(_change(hers), hers) is None
     gone = replace(hers, user_id=UUID(int=7))

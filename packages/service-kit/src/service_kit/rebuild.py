@@ -247,8 +247,12 @@ class Rebuilder(ABC):
     async def _take_up_all(self, since: datetime | None, *, gives_way: bool = False) -> int | None:
         """How many were taken up; None when the lock or the marker was lost on the way."""
         cursor: str | None = None
-        count, began = 0, perf_counter()
-        while (taken := await self._take_up(cursor, since)) is not None:
+        count = 0
+        while True:
+            began = perf_counter()
+            taken = await self._take_up(cursor, since)
+            if taken is None:
+                return None
             count += taken.count
             if taken.next_cursor is None:
                 return count
@@ -257,5 +261,3 @@ class Rebuilder(ABC):
                 await give_way(began)
             if not await self._lock.keep():
                 return None
-            began = perf_counter()
-        return None
