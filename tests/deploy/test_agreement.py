@@ -128,7 +128,7 @@ def test_an_authority_reaches_all_that_speak_to_its_store(objects: Objects) -> N
         assert volume["secret"] == {
             "secretName": "redis-secret", "optional": True, "items": [{"key": "ca", "path": "ca.crt"}],
         }  # fmt: skip
-        folder = pod.annotations["dapr.io/env"].removeprefix("SSL_CERT_DIR=")
+        folder = _variables(pod)["SSL_CERT_DIR"]
         assert f"authority:{folder}" in pod.annotations["dapr.io/volume-mounts"].split(",")
 
 
@@ -234,6 +234,23 @@ def test_a_sidecar_is_started_like_a_native_one(objects: Objects) -> None:
         assert annotations[f"dapr.io/{name}"] == options[f"--{name}"]
     assert "--enable-app-health-check" in native
     assert annotations["dapr.io/enable-app-health-check"] == "true"
+
+
+def _variables(pod: Pod) -> dict[str, str]:
+    return dict(one.split("=") for one in pod.annotations["dapr.io/env"].split(","))
+
+
+@pytest.mark.parametrize("which", WHICH)
+@pytest.mark.parametrize("service", SERVICES)
+def test_sidecars_collect_their_garbage_alike_and_before_they_are_killed_for_it(
+    objects: Objects, service: str, which: str
+) -> None:
+    pod = _pod(objects(f"chart-{which}"), service)
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    assert processes.GARBAGE.items() <= _variables(pod).items()
+    assert compose[f"{service}-dapr"]["environment"] == processes.GARBAGE
+    kept, limit = processes.GARBAGE["GOMEMLIMIT"], pod.annotations["dapr.io/sidecar-memory-limit"]
+    assert int(kept.removesuffix("MiB")) <= 0.85 * int(limit.removesuffix("Mi"))
 
 
 def test_native_sidecars_are_held_to_the_same_list_of_calls(objects: Objects) -> None:
