@@ -22,6 +22,7 @@ class Kept:
     def __init__(self) -> None:
         self._began = time.time()
         self._machine, self._commit = machine.facts(), _commit()
+        self._stolen = machine.Stolen()
 
     def write(self, out: Path, **result: Any) -> Path:
         """Write the result as JSON and give the file."""
@@ -29,7 +30,7 @@ class Kept:
             "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._began)),
             "took_s": round(time.time() - self._began, 1),
             "commit": self._commit,
-            "machine": self._machine,
+            "machine": {**self._machine, "stolen": round(self._stolen.share(), 3)},
             **result,
         }
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,23 @@ def facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "load_before": round(os.getloadavg()[0], 2),
     }
+
+
+class Stolen:
+    """How much of the machine's processor time its host gave to other machines, from now on."""
+
+    def __init__(self) -> None:
+        self._before = _steal()
+        self._began = time.monotonic()
+
+    def share(self) -> float:
+        """The part of all cores' time since then; 0 where the system does not tell."""
+        possible = (time.monotonic() - self._began) * (os.cpu_count() or 1)
+        return (_steal() - self._before) / possible if possible else 0.0
+
+
+def _steal() -> float:
+    return float(getattr(psutil.cpu_times(), "steal", 0.0))
 
 
 def label() -> str:

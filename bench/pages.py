@@ -56,10 +56,13 @@ def _origin(result: dict[str, Any], file: str) -> str:
         if machine["load_before"] > machine["cores"]
         else ""
     )
+    stolen = (
+        f" Its host gave {machine['stolen']:.1%} of the processors to others." if "stolen" in machine else ""
+    )
     missing = f" Not measured: {', '.join(result['not_measured'])}." if result["not_measured"] else ""
     return (
         f"`{file}`{size}: {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
-        f"Python {machine['python']}, load {machine['load_before']} before.{busy}{missing}"
+        f"Python {machine['python']}, load {machine['load_before']} before.{busy}{stolen}{missing}"
     )
 
 

@@ -15,6 +15,8 @@ from bench.http_client import Connection, encode
 from bench.metrics import scraped
 from bench.place import Place, found
 from bench.postgres import Store
+from bench.requests import Person
+from bench.task_api.measure import RequestsRefused
 from bench.topics import watching
 
 _SIDECAR = "reminders.dapr"
@@ -24,6 +26,8 @@ _IDLE = 5.0
 _AHEAD = timedelta(seconds=10)
 """How long before they are due the new reminders are set."""
 _PACE = 0.5
+_RENEWED_AFTER = 300.0
+"""Seconds. An access token holds for 15 minutes, and the backlog takes longer."""
 _PEOPLE = 10
 _AT_LONGEST = 3_600.0
 
@@ -84,30 +88,38 @@ async def backlog(place: Place, plan: Plan) -> Backlog:
         place.served.update(found(place.instance))
         began, used = perf_counter(), place.cpu_seconds(*_HANDLERS)
         fire_at: dict[str, datetime] = {}
-        setting = asyncio.create_task(_set_reminders(connection, people[0].token, fire_at))
+        setting = asyncio.create_task(_set_reminders(connection, people[0], fire_at))
         # It happens in another process: no event of ours tells of it.
-        while await _handled(place) - handled < plan.events:  # noqa: ASYNC110
+        while not setting.done() and await _handled(place) - handled < plan.events:  # noqa: ASYNC110
             await asyncio.sleep(1)  # what it says of itself costs it some of its time
         took, used = perf_counter() - began, place.cpu_seconds(*_HANDLERS) - used
         used = max(0.0, used - took * sum(idle[name] for name in _HANDLERS))
         setting.cancel()
         await asyncio.wait([setting])
+        if not setting.cancelled():
+            setting.result()
         late = await _lateness(due, fire_at)
         connection.close()
     return Backlog(rate, took, plan.events / took, used * 1000 / plan.events, late)
 
 
-async def _set_reminders(connection: Connection, token: str, fire_at: dict[str, datetime]) -> None:
+async def _set_reminders(connection: Connection, person: Person, fire_at: dict[str, datetime]) -> None:
+    """Until it is cancelled. Raises RequestsRefused."""
+    renewed = perf_counter()
     while True:
+        if perf_counter() - renewed > _RENEWED_AFTER:
+            await requests.log_in(connection, [person])
+            renewed = perf_counter()
         at = datetime.now(UTC) + _AHEAD
         body = {
             "title": "Take the bread out",
             "due_at": (at + timedelta(minutes=1)).isoformat(),
             "reminders": [{"at": at.isoformat()}],
         }
-        answer = await connection.ask(encode("POST", "/api/v1/tasks", token, body))
-        if answer.status == 201:
-            fire_at[orjson.loads(answer.body)["id"]] = at
+        answer = await connection.ask(encode("POST", "/api/v1/tasks", person.token, body))
+        if answer.status != 201:
+            raise RequestsRefused(f"a new task, beside the backlog: {answer.status}")
+        fire_at[orjson.loads(answer.body)["id"]] = at
         await asyncio.sleep(_PACE)
 
 

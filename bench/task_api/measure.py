@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.load import Block, Requests, arrivals, closed_loop, open_loop
+from bench.machine import Stolen
 from bench.place import Served
 from bench.task_api.arena import Arena
 
@@ -38,6 +39,7 @@ class Series:
     blocks: list[Block] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     waited: list[float] = field(default_factory=list)
+    stolen: list[float] = field(default_factory=list)
     resident: int = 0
 
     @property
@@ -46,16 +48,22 @@ class Series:
         return statistics.median(block.per_second for block in self.blocks)
 
     def row(self) -> dict[str, Any]:
-        """Give the figures: rates a second, times in milliseconds, memory in MiB."""
-        latencies = sorted(value * 1000 for block in self.blocks for value in block.latencies)
-        cuts = statistics.quantiles(latencies, n=100, method="inclusive")
+        """Give the figures: rates a second, times in milliseconds, memory in MiB. Rates and times are the median
+        block's, so that one during which the host served others does not make them."""
+        requests = sum(len(block.latencies) for block in self.blocks)
+
+        def percentile(percent: int) -> float:
+            return round(statistics.median(block.percentile(percent) * 1000 for block in self.blocks), 2)
+
         row = {
-            "requests": len(latencies),
+            "requests": requests,
             "per_second": round(self.per_second, 1),
-            "p50_ms": round(cuts[49], 2),
-            "p95_ms": round(cuts[94], 2),
-            "p99_ms": round(cuts[98], 2),
-            "cpu_ms_a_request": round(sum(self.cpu) * 1000 / len(latencies), 3),
+            "p50_ms": percentile(50),
+            "p95_ms": percentile(95),
+            "p99_ms": percentile(99),
+            "p95_ms_of_blocks": sorted(round(block.percentile(95) * 1000, 2) for block in self.blocks),
+            "stolen": round(statistics.mean(self.stolen), 3),
+            "cpu_ms_a_request": round(sum(self.cpu) * 1000 / requests, 3),
             "resident_mib": round(self.resident / 2**20),
         }
         if any(self.waited):
@@ -123,8 +131,9 @@ class Measuring:
         for pair in range(self._plan.pairs):
             # Who begins changes from pair to pair: a drift of the machine favours nobody.
             for service in self._arena.both if pair % 2 == 0 else reversed(self._arena.both):
-                series, used = measured[service.name], service.cpu_seconds()
+                series, used, stolen = measured[service.name], service.cpu_seconds(), Stolen()
                 block = await run(service, pair)
+                series.stolen.append(stolen.share())
                 if block.refused or not block.latencies:
                     raise RequestsRefused(f"{name} of {service.name}: {block.refused[:5] or 'no answer'}")
                 waited = await between()
