@@ -11,6 +11,9 @@ from enum import StrEnum
 from tests.chaos.facts import Facts, Json
 from tests.chaos.model import Fire, Model, Series, Status, Task
 
+from event_contracts.envelope import derive_id
+from service_kit.due_index import to_score
+
 
 class Harm(StrEnum):
     """Lost: promised, not there. Doubled: there once too often. Stuck: waits, nobody comes. Wrong: not as asked."""
@@ -39,7 +42,7 @@ def check(model: Model, facts: Facts) -> list[Finding]:
         *_strangers(model, facts),
         *(found for series in model.series.values() for found in _successors(series, facts)),
         *_heard(model, known, facts),
-        *_mails(known, facts),
+        *_mails(model, known, facts),
         *_activity(known, facts),
         *_stuck(facts),
         *_schedules(facts),
@@ -57,11 +60,18 @@ def latest(model: Model, facts: Facts) -> float:
     return max(late)
 
 
+def notification_of(fire: Fire) -> str:
+    """The one id of a reminder's notification, whichever replica makes it and however often."""
+    return str(derive_id("notification", fire[0], to_score(fire[1])))
+
+
 def _writes(known: Iterable[Task], facts: Facts) -> Iterator[Finding]:
     """Every acknowledged write is there, in the API and in Kafka."""
     for task in known:
         wanted, last = task.wanted, max(task.versions)
         found = facts.tasks.get(task.task_id)
+        if facts.owners.get(task.task_id, task.user_id) != task.user_id:
+            yield Finding(Harm.WRONG, "a task in somebody else's list", task.task_id)
         if wanted.status is Status.WITHDRAWN:
             pass  # it comes back when its predecessor is closed again: the dates of the series say whether it is there
         elif wanted.status is Status.DELETED:
@@ -119,7 +129,7 @@ def _heard(model: Model, known: Iterable[Task], facts: Facts) -> Iterator[Findin
             if not count[fire]:
                 yield Finding(Harm.LOST, f"the reminder of {fire[1]:%H:%M:%S}", task.task_id, fire[1])
         for fire in task.must_not_be_heard():
-            if count[fire] and fire not in task.heard:
+            if count[fire]:
                 yield Finding(
                     Harm.WRONG, f"a reminder given up before {fire[1]:%H:%M:%S}", task.task_id, fire[1]
                 )
@@ -130,6 +140,10 @@ def _heard(model: Model, known: Iterable[Task], facts: Facts) -> Iterator[Findin
         task_ = model.tasks.get(entry.task_id)
         if entry.fire not in mine and not (task_ and task_.unknown):
             yield Finding(Harm.WRONG, "an entry that nobody asked for", entry.task_id, seen_at[entry.fire])
+        if task_ is not None and entry.user_id != task_.user_id:
+            yield Finding(Harm.WRONG, "an entry in somebody else's inbox", entry.task_id, seen_at[entry.fire])
+        if entry.notification_id != notification_of(entry.fire):
+            yield Finding(Harm.WRONG, "a notification under an id of its own", entry.task_id, entry.fire[1])
     for fire, ids in facts.announced.items():
         if len(ids) > 1:
             yield Finding(
@@ -137,12 +151,29 @@ def _heard(model: Model, known: Iterable[Task], facts: Facts) -> Iterator[Findin
             )
 
 
-def _mails(known: Iterable[Task], facts: Facts) -> Iterator[Finding]:
-    """What is still wanted came by mail as well; a copy is allowed, for it has the same Message-ID."""
-    notification = {entry.fire: entry.notification_id for entry in facts.inbox}
+def _mails(model: Model, known: Iterable[Task], facts: Facts) -> Iterator[Finding]:
+    """What is still wanted came by mail as well, what was given up in time did not, and nobody got another's.
+
+    A copy is allowed, for it has the same Message-ID.
+    """
+    wanted = {notification_of(fire): task for task in model.tasks.values() for fire in task.spells}
+    given_up = {notification_of(fire): fire for task in known for fire in task.must_not_be_heard()}
+    for notification, address in facts.mails:
+        task = wanted.get(notification)
+        if task is None:
+            if not any(one.unknown for one in model.tasks.values()):
+                yield Finding(Harm.WRONG, "a mail that nobody asked for", notification)
+        elif model.emails[task.user_id] != address:
+            yield Finding(Harm.WRONG, f"a mail to {address}", task.task_id)
+        elif notification in given_up:
+            at = given_up[notification][1]
+            yield Finding(
+                Harm.WRONG, f"the mail of a reminder given up before {at:%H:%M:%S}", task.task_id, at
+            )
+    came = {notification for notification, _ in facts.mails}
     for task in known:
         for fire in task.still_wanted(facts.now):
-            if fire in notification and not facts.mails[notification[fire]]:
+            if notification_of(fire) not in came:
                 yield Finding(Harm.LOST, f"the mail of {fire[1]:%H:%M:%S}", task.task_id, fire[1])
 
 
@@ -175,8 +206,8 @@ def _told_of(task: Task, facts: Facts, lines: Iterable[Json]) -> Iterator[Findin
     for fire in task.must_be_heard(facts.now) | task.heard:
         steps = [("reminder_scheduled", planned[fire]), ("reminder_fired", fired[fire])]
         if fire in still_wanted:
-            steps.append(("the delivery to the inbox", sent[(fire[0], "inbox")]))
-            steps.append(("the delivery by mail", sent[(fire[0], "email")]))
+            steps.append(("the delivery to the inbox", sent[(notification_of(fire), "inbox")]))
+            steps.append(("the delivery by mail", sent[(notification_of(fire), "email")]))
         for what, times in steps:
             if not times:
                 yield Finding(Harm.LOST, f"the line of {what}", task.task_id, fire[1])
@@ -185,7 +216,7 @@ def _told_of(task: Task, facts: Facts, lines: Iterable[Json]) -> Iterator[Findin
 
 
 def _told(lines: Iterable[Json]) -> tuple[Counter[Fire], Counter[Fire], Counter[tuple[str, str]]]:
-    """How many lines say that a reminder is set for a time, that it fired, and that a channel took it."""
+    """How many lines say that a reminder is set for a time, that it fired, and that a channel took its notification."""
     by_kind: dict[str, Counter[Fire]] = {"reminder_scheduled": Counter(), "reminder_fired": Counter()}
     sent: Counter[tuple[str, str]] = Counter()
     for line in lines:
@@ -194,7 +225,7 @@ def _told(lines: Iterable[Json]) -> tuple[Counter[Fire], Counter[Fire], Counter[
             fire = (detail["reminder_id"], datetime.fromisoformat(detail["fire_at"]))
             by_kind[line["kind"]][fire] += 1
         elif line["kind"] == "notification_delivered":
-            sent[(detail["reminder_id"], detail["channel"])] += 1
+            sent[(detail["notification_id"], detail["channel"])] += 1
     return by_kind["reminder_scheduled"], by_kind["reminder_fired"], sent
 
 

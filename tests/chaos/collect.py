@@ -86,7 +86,9 @@ async def collect(instance: Instance, people: Sequence[Person]) -> Facts:
         deleted=frozenset(deleted),
         owners=owners,
         inbox=inbox,
-        mails=Counter(mail.message_id.strip("<>").partition("@")[0] for mail in mails),
+        mails=Counter(
+            (mail.message_id.strip("<>").partition("@")[0], address) for mail in mails for address in mail.to
+        ),
         activity=activity,
         published=published,
         announced=announced,

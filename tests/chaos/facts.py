@@ -35,8 +35,8 @@ class Facts:
     owners: Mapping[str, str] = field(default_factory=dict)
     """Whose list a task was in, that of deleted tasks or another."""
     inbox: Sequence[Heard] = ()
-    mails: Counter[str] = field(default_factory=Counter)
-    """How many came, by the notification in their Message-ID."""
+    mails: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How many came, by the notification in their Message-ID and the address they came to."""
     activity: Mapping[str, Sequence[Json]] = field(default_factory=dict)
     """The lines of each of these tasks, deleted ones included."""
     published: frozenset[tuple[str, int]] = frozenset()

@@ -11,10 +11,12 @@ from uuid import UUID, uuid4
 import orjson
 import psutil
 import pytest
+from bench.load import Block
+from bench.machine import Stolen
 from bench.place import Served
 from bench.postgres import Store
 from bench.task_api import lists
-from bench.task_api.measure import RequestsRefused
+from bench.task_api.measure import RequestsRefused, Series
 from bench.task_api.part import figures_of
 
 
@@ -102,3 +104,24 @@ def test_creates_and_memory_have_goals() -> None:
         "memory at most": False,
     }
     assert figures_of([]) == []
+
+
+def test_one_block_in_which_the_host_served_others_does_not_make_the_latency() -> None:
+    calm, disturbed = [0.01] * 90 + [0.02] * 10, [0.5] * 100
+    blocks = [Block(latencies=list(these), elapsed=1.0) for these in (calm, disturbed, calm)]
+    row = Series(blocks, cpu=[0.1, 0.1, 0.1], stolen=[0.0, 0.3, 0.0]).row()
+    assert (row["p50_ms"], row["p95_ms"]) == (10.0, 20.0)
+    assert row["p95_ms_of_blocks"] == [20.0, 20.0, 500.0]
+    assert row["stolen"] == 0.1
+
+
+def test_stolen_time_is_a_part_of_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Times:
+        steal = 5.0
+
+    monkeypatch.setattr("bench.machine.psutil.cpu_times", Times)
+    monkeypatch.setattr("bench.machine.os.cpu_count", lambda: 2)
+    monkeypatch.setattr("bench.machine.time.monotonic", iter([100.0, 104.0]).__next__)
+    stolen = Stolen()
+    Times.steal = 7.0
+    assert stolen.share() == 0.25

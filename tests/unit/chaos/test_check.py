@@ -8,12 +8,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.chaos.check import Finding, Harm, check, latest
+from tests.chaos.check import Finding, Harm, check, latest, notification_of
 from tests.chaos.facts import Facts, Heard
 from tests.chaos.model import LONG_ENOUGH, Every, Model, Rule, Series, Status, Task, Wanted
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 FIRE = NOW - timedelta(minutes=1)
+ADA = "ada@example.com"
 RULE = Rule(Every.WEEK, date(2026, 3, 9), 9, "Europe/Berlin")
 
 
@@ -49,22 +50,25 @@ def _lines(task: Task) -> list[dict[str, Any]]:
         *(_line(act) for act in task.acts),
         _line("reminder_scheduled", reminder_id=reminder, fire_at=at.isoformat()),
         _line("reminder_fired", reminder_id=reminder, fire_at=at.isoformat()),
-        _line("notification_delivered", reminder_id=reminder, channel="inbox"),
-        _line("notification_delivered", reminder_id=reminder, channel="email"),
+        *(
+            _line("notification_delivered", notification_id=notification_of((reminder, at)), channel=channel)
+            for channel in ("inbox", "email")
+        ),
     ]
 
 
 def _kept(*tasks: Task) -> tuple[Model, Facts]:
     """These tasks, and facts in which each promise about them was kept."""
-    model = Model()
+    model = Model(emails={"ada": ADA, "bob": "bob@example.com"})
     for task in tasks:
         model.add(task)
     fires = {task.task_id: next(iter(task.wanted.reminders.items())) for task in tasks}
     facts = Facts(
         now=NOW,
         tasks={task.task_id: _item(task) for task in tasks},
-        inbox=[Heard(f"n-{name}", "ada", name, fire, FIRE) for name, fire in fires.items()],
-        mails=Counter({f"n-{name}": 1 for name in fires}),
+        owners=dict.fromkeys(fires, "ada"),
+        inbox=[Heard(notification_of(fire), "ada", name, fire, FIRE) for name, fire in fires.items()],
+        mails=Counter({(notification_of(fire), ADA): 1 for fire in fires.values()}),
         activity={task.task_id: _lines(task) for task in tasks},
         published=frozenset((task.task_id, version) for task in tasks for version in task.versions),
         announced={fire: frozenset({"event"}) for fire in fires.values()},
@@ -99,8 +103,38 @@ def test_what_was_given_up_in_time_is_not_to_be_heard() -> None:
         replace(task.wanted, status=Status.COMPLETED), 2, FIRE - timedelta(seconds=1), "completed"
     )
     model, facts = _kept(task)
-    assert _harms(check(model, facts)) == {Harm.WRONG}
-    assert check(model, replace(facts, inbox=[])) == []
+    without = replace(facts, inbox=[], mails=Counter())
+    assert check(model, without) == []
+    for found in (replace(without, inbox=facts.inbox), replace(without, mails=facts.mails)):
+        assert _harms(check(model, found)) == {Harm.WRONG}
+    task.heard.update(task.spells)
+    assert Harm.WRONG in _harms(check(model, facts)), "that somebody saw it there excuses nothing"
+
+
+def test_what_is_another_persons_is_wrong() -> None:
+    task = _task("a")
+    model, facts = _kept(task)
+    there = [replace(facts.inbox[0], user_id="bob")]
+    for found in (
+        replace(facts, inbox=there),
+        replace(facts, owners={"a": "bob"}),
+        replace(facts, mails=facts.mails + Counter({(facts.inbox[0].notification_id, "bob@example.com"): 1})),
+    ):
+        assert _harms(check(model, found)) == {Harm.WRONG}
+
+
+def test_a_mail_that_nobody_asked_for_is_wrong() -> None:
+    model, facts = _kept(_task("a"))
+    other = Counter({(notification_of(("r-x", FIRE)), ADA): 1})
+    assert _harms(check(model, replace(facts, mails=facts.mails + other))) == {Harm.WRONG}
+
+
+def test_a_delivery_at_another_time_is_no_delivery_of_this_one() -> None:
+    task = _task("a")
+    model, facts = _kept(task)
+    lines = _lines(task)
+    lines[-1]["detail"]["notification_id"] = notification_of(("r-a", FIRE - timedelta(minutes=5)))
+    assert _harms(check(model, replace(facts, activity={"a": lines}))) == {Harm.LOST}
 
 
 def test_what_was_completed_after_its_time_may_have_been_heard_or_not() -> None:
@@ -225,7 +259,7 @@ def test_a_completed_instance_has_one_successor_on_the_right_date() -> None:
 
 def test_a_mail_that_did_not_come_is_lost_and_a_copy_is_allowed() -> None:
     model, facts = _kept(_task("a"))
-    assert check(model, replace(facts, mails=Counter({"n-a": 2}))) == []
+    assert check(model, replace(facts, mails=facts.mails + facts.mails)) == []
     assert _harms(check(model, replace(facts, mails=Counter()))) == {Harm.LOST}
 
 
