@@ -1,6 +1,6 @@
 """From what one request, event and reminder cost here to what so many people need: arithmetic, and nothing is measured.
 
-python -m bench.capacity [RESULT.json]
+`python -m bench.pages` writes what it gives into docs/scale.md.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class Costs:
     inbox_entry: float
     handler_seconds: float
     task_bytes: float
-    reminder_bytes: float
+    ledger_bytes: float
+    open_task_bytes: float
+    entry_bytes: float
     stream_bytes: float
     service_bytes: float
     sidecar_bytes: float
@@ -65,7 +67,9 @@ class Costs:
             inbox_entry=1000 / found["notifier", "inbox entries written"],
             handler_seconds=found["flow", "commit to handler, idle, p50"] / 1000,
             task_bytes=found["system", "a task on disk, with its indexes"],
-            reminder_bytes=like("reminders", "memory of a pending one"),
+            ledger_bytes=found["system", "history, activity and reminder of a new task, on disk"],
+            open_task_bytes=found["system", "an open task with a reminder, in Redis"],
+            entry_bytes=found["notifier", "memory of an inbox entry"],
             stream_bytes=like("notifier", "memory of a live stream") * 1024,
             service_bytes=found["system", "memory of task-api, loaded"] * 2**20,
             sidecar_bytes=found["system", "memory of task-api.dapr, loaded"] * 2**20,
@@ -92,8 +96,10 @@ class Profile:
     reminded: float = 3
     kept: float = 1_000
     """Tasks that one has, done ones included."""
-    pending: float = 10
-    """Reminders that one has ahead."""
+    open: float = 20
+    """Tasks that one has ahead, each with a reminder."""
+    inbox: float = 300
+    """Entries that one's inbox keeps: a year's, at the numbers above."""
     streams: float = 0.05
     """The part of all who have a live stream open at the busiest time."""
     peak: float = 5
@@ -167,8 +173,10 @@ def need(people: int, costs: Costs, profile: Profile = Profile(), sizes: Sizes =
     writing = writes * costs.database_create / 1000
     reading = (gets * costs.database_get + lists * costs.database_list) / 1000
     kafka = (published * costs.kafka_event) / 1000
-    redis = people * profile.pending * costs.reminder_bytes
-    disk = people * profile.kept * costs.task_bytes
+    redis = people * (profile.open * costs.open_task_bytes + profile.inbox * costs.entry_bytes)
+    # Each change of a task is told as its making is: a row of history, one of activity.
+    told = 1 + profile.changed / profile.created
+    disk = people * profile.kept * (costs.task_bytes + told * costs.ledger_bytes)
     log = published / profile.peak * _DAY * profile.retention_days * profile.event_bytes * profile.replication
     primaries = _at_least(1, writing / sizes.full / sizes.database_cores, disk / sizes.database_bytes)
     api_replicas = _at_least(1, api / sizes.full)

@@ -11,6 +11,7 @@ from typing import Any
 from bench.capacity import POPULATIONS, ROWS, Costs, bounds, need
 from bench.figures import Figure, number, table
 from bench.kept import RESULTS
+from bench.parts import PARTS
 
 ROOT = Path(__file__).parent.parent
 _MARK = "<!-- {name}: written by python -m bench.pages -->"
@@ -20,10 +21,20 @@ PAGES = (ROOT / "bench/README.md", ROOT / "docs/scale.md")
 
 def newest() -> Path:
     """Give the newest result that is kept. Raises FileNotFoundError without any."""
-    dated = sorted(RESULTS.glob("20[0-9][0-9]-*.json"))
+    dated = sorted(RESULTS.glob("20[0-9][0-9]-*.json"), key=_measured_at)
     if not dated:
         raise FileNotFoundError("there is no kept result: run `make bench ARGS=--keep`")
     return dated[-1]
+
+
+def _measured_at(result: Path) -> str:
+    parts = json.loads(result.read_text(encoding="utf-8"))["parts"]
+    return max(str(part["measured_at"]) for part in parts.values())
+
+
+def figures_of(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the figures of all parts."""
+    return [figure for part in result["parts"].values() for figure in part["figures"]]
 
 
 def written(text: str, result: dict[str, Any], file: str) -> str:
@@ -45,25 +56,36 @@ def written(text: str, result: dict[str, Any], file: str) -> str:
 
 
 def _figures(result: dict[str, Any], file: str) -> str:
-    return f"{_origin(result, file)}\n\n{table(_figure(one) for one in result['figures'])}"
+    return "\n\n".join(
+        (_origin(result, file), table(_figure(one) for one in figures_of(result)), _origins(result))
+    )
 
 
 def _origin(result: dict[str, Any], file: str) -> str:
-    machine = result["machine"]
-    size = " with small sizes (`--quick`)" if result["quick"] else ""
-    busy = (
-        " Others used the machine: read the ratios alone."
-        if machine["load_before"] > machine["cores"]
-        else ""
-    )
-    stolen = (
-        f" Its host gave {machine['stolen']:.1%} of the processors to others." if "stolen" in machine else ""
-    )
-    missing = f" Not measured: {', '.join(result['not_measured'])}." if result["not_measured"] else ""
+    machines = [part["machine"] for part in result["parts"].values()]
+    size = " with small sizes (`--quick`)" if any(part["quick"] for part in result["parts"].values()) else ""
+    of = machines[0]
+    missing = [name for name in PARTS if name not in result["parts"]]
+    lacking = f" Not measured: {', '.join(missing)}." if missing else ""
     return (
-        f"`{file}`{size}: {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
-        f"Python {machine['python']}, load {machine['load_before']} before.{busy}{stolen}{missing}"
+        f"`{file}`{size}: {of['processor']}, {of['cores']} cores, {of['memory_gib']} GiB, "
+        f"Python {of['python']}.{lacking}"
     )
+
+
+def _origins(result: dict[str, Any]) -> str:
+    """When each part was measured and of what; a part that others disturbed says so."""
+    rows = [
+        "| part | measured | commit | load before | processor time that the host gave to others |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, part in result["parts"].items():
+        load, cores = part["machine"]["load_before"], part["machine"]["cores"]
+        busy = ": read the ratios alone" if load > cores else ""
+        at = f"{part['measured_at'][:16].replace('T', ' ')}, {number(part['took_s'])} s"
+        stolen = part["machine"]["stolen"]
+        rows.append(f"| {name} | {at} | {part['commit']} | {load}{busy} | {stolen:.1%} |")
+    return "\n".join(rows)
 
 
 def _figure(told: dict[str, Any]) -> Figure:
@@ -84,13 +106,13 @@ def _bounds(result: dict[str, Any], file: str) -> str:
     rows = [_origin(result, file), "", "| people | what is used up | what moves it |", "| --- | --- | --- |"]
     rows += [
         f"| {number(float(f'{one.people:.2g}'))} | {one.what} | {one.moved_by} |"
-        for one in bounds(Costs.of(result["figures"]))
+        for one in bounds(Costs.of(figures_of(result)))
     ]
     return "\n".join(rows)
 
 
 def _capacity(result: dict[str, Any]) -> str:
-    costs = Costs.of(result["figures"])
+    costs = Costs.of(figures_of(result))
     needs = [need(people, costs) for people in POPULATIONS]
     heads: Sequence[str] = ["", *(f"{people:,}" for people in POPULATIONS)]
     rows = [_row(heads), _row(["---"] * len(heads))]

@@ -124,6 +124,18 @@ class Store:
             )
         )
 
+    async def bytes_of(self, *tables: str) -> int:
+        """Give what these tables take on disk, with their indexes and what is stored apart."""
+        return int(
+            await self._connection.fetchval(
+                "SELECT sum(pg_total_relation_size(name::regclass)) FROM unnest($1::text[]) AS name", tables
+            )
+        )
+
+    async def count(self, table: str) -> int:
+        """Give the number of rows."""
+        return int(await self._connection.fetchval(f"SELECT count(*) FROM {table}"))
+
     async def until_published(self) -> float:
         """Wait until the outbox is empty and give the seconds that took. Raises TimeoutError."""
         began = perf_counter()

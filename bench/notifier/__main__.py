@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from bench.kept import Kept
+from bench import kept
 from bench.notifier import measure
 from bench.notifier.arena import arena
 from bench.notifier.measure import Row
@@ -49,11 +49,12 @@ def main() -> None:
     chosen = parser.parse_args()
     clients = max(20, min(chosen.clients, MOST_CLIENTS))
     seconds = max(1, min(chosen.seconds, 60))
-    kept = Kept()
+    origin = kept.Origin()
     measured = asyncio.run(run(clients, seconds))
     out: Path = chosen.out or kept.local("notifier")
     sizes = {"clients": clients, "seconds": seconds}
-    print(f"written to {kept.write(out, plan=sizes, rows=measured)}")
+    written = kept.write(out, {**origin.told(), "plan": sizes, "rows": measured})
+    print(f"written to {written}")
 
 
 if __name__ == "__main__":

@@ -96,10 +96,11 @@ async def all_at_once(place: Arena, redis: Redis, clients: list[Client]) -> Row:
 
 
 async def inbox_writes(redis: Redis, seconds: int, listener: Client | None) -> Row:
-    """Entries a second that one process writes, 16 at the same time, for 200 people or for one who listens."""
+    """Entries a second that one process writes, 16 at the same time, for 200 people or for one who listens; and the
+    bytes that each takes in Redis, as long as none makes way for another."""
     inbox = RedisInbox(redis, limit=10_000, lease=timedelta(seconds=40))
     people = [uuid4() for _ in range(200)] if listener is None else [listener.user_id]
-    until, written = perf_counter() + seconds, 0
+    used, until, written = await _used_memory(redis), perf_counter() + seconds, 0
 
     async def write(share: int) -> None:
         nonlocal written
@@ -111,7 +112,17 @@ async def inbox_writes(redis: Redis, seconds: int, listener: Client | None) -> R
 
     await asyncio.gather(*(write(share) for share in range(_WRITERS)))
     who = "nobody listens" if listener is None else "the person listens"
-    return {"measure": f"inbox entries, {who}", "n": written, "a_second": round(written / seconds)}
+    each = round((await _used_memory(redis) - used) / written)
+    return {
+        "measure": f"inbox entries, {who}",
+        "n": written,
+        "a_second": round(written / seconds),
+        "bytes_each": each,
+    }
+
+
+async def _used_memory(redis: Redis) -> int:
+    return int((await redis.info("memory"))["used_memory"])
 
 
 def _message(user_id: UUID) -> Message:

@@ -26,4 +26,5 @@ def notifier(quick: bool) -> Sequence[Figure]:
         Figure("notifier", f"news for all {clients:,}: the last has it after",
                statistics.median(everybody), "ms"),
         Figure("notifier", "inbox entries written", inbox["a_second"], "entries/s"),
+        Figure("notifier", "memory of an inbox entry", inbox["bytes_each"], "bytes"),
     ]  # fmt: skip

@@ -42,6 +42,8 @@ def _flood_figures(ours: flood.Flood, without: flood.Flood) -> Sequence[Figure]:
                other, without.during.percentile(99) * 1000, ("at most", 2_000)),
         Figure("overload", f"{name}: /health, p99", quantile(ours.probes, 99) * 1000, "ms",
                other, quantile(without.probes, 99) * 1000, ("at most", 500)),
+        Figure("overload", f"{name}: /health not answered with 200", ours.probes_failed, "probes",
+               other, without.probes_failed, ("at most", 0)),
         Figure("overload", f"{name}: memory at most", max(ours.resident) / _MIB, "MiB",
                "before", ours.resident[0] / _MIB, ("at most", 1.25), of_ratio=True),
         Figure("overload", "after it: until latency is as before", ours.recovery_seconds, "s",

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from bench.kept import Kept
+from bench import kept
 from bench.reminders import measure
 from bench.reminders.arena import arena
 from bench.reminders.measure import Row
@@ -48,11 +48,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=20, help="of the steady stream, at most 120")
     parser.add_argument("--out", type=Path, help="where the result goes, bench/results/local by default")
     chosen = parser.parse_args()
-    kept = Kept()
+    origin = kept.Origin()
     measured = asyncio.run(run(chosen.pending, max(1, min(chosen.seconds, 120))))
     out: Path = chosen.out or kept.local("reminders")
     sizes = {"pending": chosen.pending, "seconds": chosen.seconds}
-    print(f"written to {kept.write(out, plan=sizes, rows=measured)}")
+    written = kept.write(out, {**origin.told(), "plan": sizes, "rows": measured})
+    print(f"written to {written}")
 
 
 if __name__ == "__main__":

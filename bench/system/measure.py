@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,12 +13,15 @@ from bench.load import Block, Requests, arrivals, closed_loop, open_loop
 from bench.place import Place, found
 from bench.postgres import Store
 from bench.requests import Person
+from redis.asyncio import Redis
 
 CLIENTS = 8
 CONNECTIONS = 1_000
 HEALTH_RATE = 100.0
 PEOPLE = 32
 TASKS_EACH = 10
+LEDGERS = ("task_history", "task_activity", "task_reminders")
+_TOLD_AFTER, _TOLD_WITHIN = 3.0, 300.0
 WORKERS = ("task-api", "task-api.dapr", "postgres", "redis", "kafka")
 
 
@@ -37,7 +41,8 @@ QUICK = Plan(seconds=1, idle=2, strangers=1_000)
 @dataclass
 class System:
     """What was seen. Memory by process, `idle` and `loaded`; `cpu_ms` by request and process, without what the process
-    uses by itself (`idle_cores`)."""
+    uses by itself (`idle_cores`). Bytes: on disk of a task, and of what is told of a new one; in Redis of an open task
+    with a reminder, whoever keeps it."""
 
     cold_start: float = 0.0
     warm_start: float = 0.0
@@ -46,11 +51,14 @@ class System:
     loaded: dict[str, int] = field(default_factory=dict)
     health: Block = field(default_factory=Block)
     connection_bytes: float = 0.0
+    unconnected: Block = field(default_factory=Block)
     connected: Block = field(default_factory=Block)
     few: dict[str, Block] = field(default_factory=dict)
     many: dict[str, Block] = field(default_factory=dict)
     cpu_ms: dict[str, dict[str, float]] = field(default_factory=dict)
     task_bytes: float = 0.0
+    ledger_bytes: float = 0.0
+    redis_bytes: float = 0.0
 
 
 def starts(place: Place, seen: System) -> None:
@@ -77,6 +85,7 @@ async def system(place: Place, plan: Plan, seen: System) -> None:
         await store.fill(known, 1, PEOPLE * TASKS_EACH)
         seen.few = await _reading(place, store, people, plan)
         await _costs(place, store, people, plan, seen)
+        await _kept(place, store, people, plan, seen)
         await store.clear()
         strangers = await store.strangers(plan.strangers - PEOPLE)
         await store.fill(known + strangers, 1, plan.strangers * TASKS_EACH)
@@ -103,6 +112,7 @@ async def _many_connections(place: Place, plan: Plan, seen: System) -> None:
     server = place["task-api"]
     before = server.resident_bytes()
     live = encode("GET", "/health/live")
+    seen.unconnected = await _steady(server.port, live, plan.seconds)
     opened = [await Connection.to(server.port) for _ in range(CONNECTIONS)]
     for connection in opened:
         await connection.ask(live)
@@ -141,3 +151,29 @@ async def _costs(place: Place, store: Store, people: list[Person], plan: Plan, s
             / answers
             for worker, used in before.items()
         }
+
+
+async def _kept(place: Place, store: Store, people: list[Person], plan: Plan, seen: System) -> None:
+    """What a new task with a reminder leaves behind, once all have handled its events."""
+    async with Redis.from_url(place.instance.redis_url) as redis:
+        await _until_all_is_told(store)
+        used, told = await _used_memory(redis), await store.bytes_of(*LEDGERS)
+        block = await closed_loop(place["task-api"].port, requests.creating(people), CLIENTS, plan.seconds)
+        await _until_all_is_told(store)
+        made = len(block.latencies)
+        seen.redis_bytes = (await _used_memory(redis) - used) / made
+        seen.ledger_bytes = (await store.bytes_of(*LEDGERS) - told) / made
+
+
+async def _until_all_is_told(store: Store) -> None:
+    """Until nothing was added for a while: the siblings' reports come last."""
+    async with asyncio.timeout(_TOLD_WITHIN):
+        await store.until_published()
+        before, lines = -1, await store.count("task_activity")
+        while lines != before:
+            await asyncio.sleep(_TOLD_AFTER)
+            before, lines = lines, await store.count("task_activity")
+
+
+async def _used_memory(redis: Redis) -> int:
+    return int((await redis.info("memory"))["used_memory"])

@@ -27,8 +27,10 @@ def system(quick: bool) -> Sequence[Figure]:
                goal=("at most", 500)),
         Figure("system", "memory of an open connection", seen.connection_bytes / 1024, "KiB"),
         Figure("system", "1,000 open connections: p99", seen.connected.percentile(99) * 1000, "ms",
-               "with 10", seen.health.percentile(99) * 1000),
+               "with 10", seen.unconnected.percentile(99) * 1000),
         Figure("system", "a task on disk, with its indexes", seen.task_bytes, "bytes"),
+        Figure("system", "history, activity and reminder of a new task, on disk", seen.ledger_bytes, "bytes"),
+        Figure("system", "an open task with a reminder, in Redis", seen.redis_bytes, "bytes"),
     ]  # fmt: skip
     many = f"{plan.strangers:,} people, {plan.strangers * 10:,} tasks"
     for name, block in seen.many.items():

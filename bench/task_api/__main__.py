@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 import uvloop
+from bench import kept
 from bench.figures import table
-from bench.kept import Kept
 from bench.task_api.part import FULL, QUICK, ROUTES, figures_of, lists, measure_routes
 from bench.task_api.report import headline, line
 from bench.task_api.run import SIZES, Row
@@ -34,7 +34,7 @@ def main() -> None:
     chosen = parser.parse_args()
     plan = QUICK if chosen.quick else FULL
     rows = chosen.rows or (10_000 if chosen.quick else 100_000)
-    kept = Kept()
+    origin = kept.Origin()
     measured = list[Row]()
     if chosen.only != "lists":
         print(headline(), flush=True)
@@ -46,8 +46,8 @@ def main() -> None:
     print(f"\n{table(figures)}\n")
     out: Path = chosen.out or kept.local("task_api")
     sizes = {"seconds": plan.seconds, "pairs": plan.pairs, "rows": rows}
-    written = kept.write(out, plan=sizes, rows=measured, figures=[figure.as_json() for figure in figures])
-    print(f"written to {written}")
+    told = {"plan": sizes, "rows": measured, "figures": [figure.as_json() for figure in figures]}
+    print(f"written to {kept.write(out, {**origin.told(), **told})}")
 
 
 if __name__ == "__main__":

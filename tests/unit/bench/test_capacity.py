@@ -12,12 +12,15 @@ from bench.capacity import GIB, POPULATIONS, Costs, Profile, Sizes, bounds, need
 # One millisecond of each, so that cores are thousandths of what happens a second.
 COSTS = Costs(
     api_create=1, api_get=1, api_list=1, database_create=1, database_get=1, database_list=1, sidecar_event=1,
-    kafka_event=1, handled_event=1, fired_reminder=0.5, inbox_entry=0.5, handler_seconds=0.01, task_bytes=1_024,
-    reminder_bytes=1_024, stream_bytes=1_024, service_bytes=GIB / 8, sidecar_bytes=GIB / 8,
+    kafka_event=1, handled_event=1, fired_reminder=0.5, inbox_entry=0.5, handler_seconds=0.01, task_bytes=512,
+    ledger_bytes=256, open_task_bytes=1_024, entry_bytes=64, stream_bytes=1_024, service_bytes=GIB / 8,
+    sidecar_bytes=GIB / 8,
 )  # fmt: skip
 # 86,400 people: of what one does in a day, so much happens in a second.
 PEOPLE = 86_400
-PROFILE = Profile(active=1, created=1, changed=1, got=2, listed=3, reminded=1, peak=1, pending=10, kept=1_024)
+PROFILE = Profile(
+    active=1, created=1, changed=1, got=2, listed=3, reminded=1, peak=1, open=10, inbox=16, kept=1_024
+)
 
 
 def test_what_happens_in_a_second() -> None:
@@ -34,8 +37,8 @@ def test_what_happens_in_a_second() -> None:
 
 def test_what_is_kept() -> None:
     one = need(PEOPLE, COSTS, PROFILE)
-    assert one.database_gib == pytest.approx(PEOPLE * 1_024 * 1_024 / GIB)
-    assert one.redis_gib == pytest.approx(PEOPLE * 10 * 1_024 / GIB)
+    assert one.database_gib == pytest.approx(PEOPLE * 1_024 * (512 + 2 * 256) / GIB)
+    assert one.redis_gib == pytest.approx(PEOPLE * (10 * 1_024 + 16 * 64) / GIB)
     assert one.kafka_gib == pytest.approx(6 * 86_400 * 7 * 1_400 * 3 / GIB)
 
 
@@ -62,7 +65,7 @@ def test_peaks_fill_processors_and_not_disks() -> None:
 def test_units_are_rounded_up_and_never_none() -> None:
     sizes = Sizes(redis_bytes=GIB / 2, full=0.5)
     one = need(PEOPLE * 100, COSTS, PROFILE, sizes)
-    assert one.redis_shards == 165  # 82.4 GiB in halves
+    assert one.redis_shards == 182  # 90.6 GiB in halves
     assert one.api_replicas == 2  # 0.7 cores, half filled
     assert need(1, COSTS, PROFILE).partitions == 6
     assert (
@@ -92,4 +95,4 @@ def test_the_pages_tell_the_newest_result() -> None:
         assert pages.written(text, result, f"results/{newest.name}") == text, (
             f"{page.name}: python -m bench.pages"
         )
-    assert all(need(people, Costs.of(result["figures"])).euros > 0 for people in POPULATIONS)
+    assert all(need(people, Costs.of(pages.figures_of(result))).euros > 0 for people in POPULATIONS)
