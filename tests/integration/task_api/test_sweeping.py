@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -103,6 +104,40 @@ async def test_kept_answers_go_after_a_day(
     clock.advance(timedelta(hours=2))
     await housekeeping.sweep()
     assert await rows("SELECT 1 FROM idempotency_keys WHERE user_id = :id", id=ada.id) == []
+
+
+async def test_a_wipe_while_the_last_minute_is_looked_up_is_no_complete_mirror(
+    ada: Any, engine: Any, redis_url: str, rows: Any
+) -> None:
+    """What is written then are a few of many: they must not say that there are no others."""
+    (family,) = await rows("SELECT id FROM session_families WHERE user_id = :id", id=ada.id)
+    await ada.call("POST", "/api/v1/auth/logout", 204)
+    ended = Principal(ada.id, frozenset(), UUID(str(family["id"])), "t")
+    another = Principal(ada.id, frozenset(), UUID(int=7), "t")
+    async with Redis.from_url(redis_url, decode_responses=True) as redis:
+
+        class Wiped(PostgresAccounts):
+            wipes = False
+
+            async def revoked_since(self, since: datetime) -> Sequence[UUID]:
+                if not self.wipes:
+                    return await super().revoked_since(since)
+                await redis.delete(MIRROR_KEY, family_key(family["id"]))
+                return [UUID(int=8)]
+
+        store, siblings = Wiped(engine), Revocations(redis)
+        mine = RedisRevokedSessions(redis, store, 900)
+        await mine.refill()
+        store.wipes = True
+        await mine.refill()
+        store.wipes = False
+        for principal in (ended, another):
+            with pytest.raises(Problem) as refused:
+                await siblings.is_revoked(principal)
+            assert refused.value.status == 503
+        await mine.refill()
+        assert await siblings.is_revoked(ended)
+        assert not await siblings.is_revoked(another)
 
 
 async def test_ended_sessions_are_known_again_after_a_wipe(

@@ -15,12 +15,12 @@ from notifier.application.errors import NotReady, TaskApiUnavailable
 from notifier.application.keep_whole import LATECOMERS_AFTER, LATECOMERS_SINCE, KeepWhole
 from notifier.domain.announced import Announced
 from service_kit.marker import MARKER_KEY, Marker, MarkerStore
-from service_kit.rebuild import IN_PROGRESS, LOST_AT_MOST, LOST_AT_ONCE
+from service_kit.rebuild import IN_PROGRESS, LOST_AT_ONCE
 from service_kit.sidecar import Answer
 from service_kit.state_store import Stored
 from service_kit.testing.fakes import InMemoryStateStore, ManualClock, RecordingSidecar
 
-BACK_TO = timedelta(days=90)
+BACK_TO, HORIZON = timedelta(days=90), timedelta(hours=24)
 
 
 class _Lock:
@@ -138,6 +138,7 @@ class Rig:
             self.restore,  # type: ignore[arg-type]
             self.clock,
             back_to=BACK_TO,
+            horizon=HORIZON,
         )
 
 
@@ -303,7 +304,7 @@ async def test_a_redis_that_was_started_again_is_asked_for_what_it_lost_while_al
     marker = await rig.marker()
     assert marker is not None
     assert marker.run_id == "run-2"
-    near, far = (seen - LOST_AT_ONCE).isoformat(), (seen - LOST_AT_MOST).isoformat()
+    near, far = (seen - LOST_AT_ONCE).isoformat(), (seen - HORIZON).isoformat()
     assert rig.sidecar.since[1:] == [near, near, far], "what is most likely lost comes first"
 
 
@@ -328,8 +329,48 @@ async def test_what_task_api_heard_late_is_asked_for_after_a_loss(loss: str) -> 
         for keeper in (new, seeing, seeing, seeing):
             await keeper.step()
             assert keeper.is_ready(), "task-api being away holds nothing up"
-    looked = [(began + after - LATECOMERS_SINCE).isoformat() for after in LATECOMERS_AFTER for _ in range(2)]
+    assert rig.store.look is not None
+    looked = [(rig.store.look - LATECOMERS_SINCE).isoformat()] * 2 * len(LATECOMERS_AFTER)
     assert rig.sidecar.since[asked:] == looked, "once more where it failed, and by nobody who saw no loss"
+
+
+async def test_who_begins_after_the_loss_and_mends_it_asks_for_latecomers() -> None:
+    """As when the whole machine lost its power: no process is left that knew the Redis of before."""
+    rig = Rig()
+    await rig.keeper().step()
+    lost_at = rig.clock.instant
+    rig.clock.advance(timedelta(minutes=2))
+    rig.store.run = "run-2"
+    new = rig.keeper()
+    await new.step()
+    await new.step()
+    asked = len(rig.sidecar.since)
+    rig.clock.advance(LATECOMERS_AFTER[0])
+    await new.step()
+    assert rig.sidecar.since[asked:] == [(lost_at - LATECOMERS_SINCE).isoformat()]
+
+
+async def test_latecomers_begin_before_the_loss_however_long_task_api_was_away() -> None:
+    rig = Rig()
+    keeper = rig.keeper()
+    await keeper.step()
+    await keeper.step()
+    rig.clock.advance(timedelta(hours=1))
+    await keeper.step()
+    await rig.store.note_look(rig.clock.instant)
+    lost_at = rig.clock.instant
+    rig.store.run, rig.sidecar.unavailable = "run-2", True
+    for _ in range(20):
+        await keeper.step()
+        rig.clock.advance(timedelta(minutes=1))
+    rig.sidecar.unavailable = False
+    await keeper.step()
+    await keeper.step()
+    for after in LATECOMERS_AFTER:
+        asked = len(rig.sidecar.since)
+        rig.clock.advance(after)
+        await keeper.step()
+        assert rig.sidecar.since[asked:] == [(lost_at - LATECOMERS_SINCE).isoformat()]
 
 
 async def test_who_finds_another_at_it_asks_for_latecomers_afterwards() -> None:

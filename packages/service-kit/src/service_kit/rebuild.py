@@ -28,7 +28,7 @@ IN_PROGRESS = "rebuilding"
 LOST_AT_ONCE = timedelta(seconds=15)
 """What a kill takes from Redis (it writes its file each second), and news that were just on their way."""
 LOST_AT_MOST = timedelta(minutes=15)
-"""Longer than what a power loss takes from Redis, and news may have been on its way for."""
+"""Longer than what a power loss takes from Redis, and news are on their way for, but for those of a backlog."""
 
 _REST = 2.0
 """Seconds of pause for each second of work that gives way."""
@@ -98,7 +98,8 @@ class Taken:
 class Rebuilder(ABC):
     """`step` is run every second by a loop; `is_ready` is what it last found.
 
-    `away` is what is raised while task-api does not answer, and `causes` counts rebuilds by what asked for them.
+    `away` is what is raised while task-api does not answer, and `causes` counts rebuilds by what asked for them. After
+    a restart of Redis it is asked for what changed within `lost_at_most` before.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Rebuilder(ABC):
         *,
         away: type[Exception],
         causes: Counter,
+        lost_at_most: timedelta = LOST_AT_MOST,
     ) -> None:
         self._markers = markers
         self._lock = lock
@@ -117,6 +119,7 @@ class Rebuilder(ABC):
         self._clock = clock
         self._away = away
         self._causes = causes
+        self._lost_at_most = lost_at_most
         self._epoch: int | None = None
         self._steps = 0
         self._ready = False
@@ -136,8 +139,8 @@ class Rebuilder(ABC):
         """Forget what may be of another epoch, before a rebuild; False when the lock was lost on the way."""
         return True
 
-    def _found_gone(self) -> None:  # noqa: B027 - not everybody need know
-        """Told of each look that found everything gone."""
+    def _found_lost(self, seen: datetime) -> None:  # noqa: B027 - not everybody need know
+        """Told of each look that found something missing, and when last nothing was."""
 
     async def _found_whole(self, marker: Marker, now: datetime) -> None:  # noqa: B027 - nor this
         """Told of each look that found nothing missing."""
@@ -155,11 +158,12 @@ class Rebuilder(ABC):
             marker = await self._valid_marker()
             self._ready = marker is not None
             if marker is None:
-                self._found_gone()
+                self._found_lost(await self._seen_whole())
                 again = await self._alone(self._rebuild)
                 self._ready = await self._valid_marker() is not None
                 return again
             if marker.run_id != await self._store.run_id():
+                self._found_lost(await self._seen_whole())
                 return await self._alone(self._reconcile)
             now = await self._clock.now()
             if self._steps % _NOW_AND_THEN == 0:
@@ -169,6 +173,9 @@ class Rebuilder(ABC):
             self._ready = False
             raise
         return None
+
+    async def _seen_whole(self) -> datetime:
+        return await self._store.last_look() or await self._clock.now()
 
     async def _valid_marker(self) -> Marker | None:
         """The marker of what is whole, but for what a restart of Redis lost; else None."""
@@ -231,12 +238,12 @@ class Rebuilder(ABC):
         marker, run_id = await self._valid_marker(), await self._store.run_id()
         if marker is None or marker.run_id == run_id:
             return
-        seen = await self._store.last_look() or await self._clock.now()
+        seen = await self._seen_whole()
         self._causes.labels("restart").inc()
         try:
             count = await self._take_up_all(seen - LOST_AT_ONCE)
             if count is not None:
-                count = await self._take_up_all(seen - LOST_AT_MOST, gives_way=True)
+                count = await self._take_up_all(seen - self._lost_at_most, gives_way=True)
         except self._away as error:
             _log.warning("not_reconciled", error=str(error))
             return

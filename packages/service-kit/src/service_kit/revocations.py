@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -88,11 +88,21 @@ class RevocationMirror:
         return bool(await self._redis.get(MIRROR_KEY) == await self._run_id())
 
     async def fill(self, family_ids: Iterable[UUID]) -> None:
-        """Write all ended sessions, and then that they are all there. Raises RedisError."""
-        async with self._redis.pipeline(transaction=False) as pipe:
+        """Write all ended sessions, and that they are all there: at one moment, for a wipe in between would leave that
+        alone. Raises RedisError."""
+        await self._write(family_ids, {MIRROR_KEY: await self._run_id()})
+
+    async def add_all(self, family_ids: Iterable[UUID]) -> None:
+        """Write some ended sessions, without a word on the others: they may have been wiped a moment ago. Raises
+        RedisError."""
+        await self._write(family_ids, {})
+
+    async def _write(self, family_ids: Iterable[UUID], also: Mapping[str, str]) -> None:
+        async with self._redis.pipeline(transaction=True) as pipe:
             for family_id in family_ids:
                 pipe.set(family_key(family_id), 1, ex=self._seconds)
-            pipe.set(MIRROR_KEY, await self._run_id())
+            for key, value in also.items():
+                pipe.set(key, value)
             await pipe.execute()
 
     async def _run_id(self) -> str:

@@ -155,6 +155,7 @@ def build(
         restore,
         clock,
         back_to=timedelta(days=settings.inbox_rebuild_days),
+        horizon=settings.retry_horizon,
     )
 
     def is_ready() -> bool:

@@ -2,14 +2,14 @@
 events and other replicas at any point. While it builds, no news of reminders is taken either, for a copy could not be
 told from the first.
 
-task-api may itself be behind when it is asked: what it had yet to hear from the bus is missing in its answer. So its
-last minutes are gone through some more times afterwards.
+task-api may itself be behind when it is asked: what it had yet to hear from the bus is missing in its answer. So what
+was announced since some minutes before the loss is gone through some more times afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import structlog
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 LATECOMERS_AFTER = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
 """When to ask task-api again for what it may have heard too late."""
 LATECOMERS_SINCE = timedelta(minutes=6)
-"""How far back: the last time, to a minute before the loss."""
+"""How long before the loss they begin."""
 
 
 class Past(Protocol):
@@ -40,7 +40,11 @@ class Past(Protocol):
 
 
 class KeepWhole(Rebuilder):
-    """Inboxes, what is queued, and what is known to be sent. `back_to` is how far an inbox goes."""
+    """Inboxes, what is queued, and what is known to be sent. `back_to` is how far an inbox goes.
+
+    What fired longer ago than `horizon` is not queued any more; all else may have been queued just before a loss, after
+    it had waited in a backlog.
+    """
 
     def __init__(
         self,
@@ -53,8 +57,17 @@ class KeepWhole(Rebuilder):
         clock: Clock,
         *,
         back_to: timedelta,
+        horizon: timedelta,
     ) -> None:
-        super().__init__(markers, lock, store, clock, away=TaskApiUnavailable, causes=metrics.rebuilds)
+        super().__init__(
+            markers,
+            lock,
+            store,
+            clock,
+            away=TaskApiUnavailable,
+            causes=metrics.rebuilds,
+            lost_at_most=horizon,
+        )
         self._task_api = task_api
         self._past = past
         self._restore = restore
@@ -62,8 +75,9 @@ class KeepWhole(Rebuilder):
         # Each reminder asks for itself, and those that come side by side get one answer.
         self._readings = AskedTogether(self._read_marker, at_most=1)
         self._whole: tuple[str, str] | None = None
-        self._lost = False
+        self._lost_at: datetime | None = None
         self._latecomers_at: list[datetime] = []
+        self._latecomers_since = datetime.max.replace(tzinfo=UTC)
 
     async def check(self) -> None:
         """For readiness. Raises NotReady."""
@@ -99,20 +113,24 @@ class KeepWhole(Rebuilder):
         await self._restore.take_up(page.items)
         return Taken(len(page.items), page.next_cursor)
 
-    def _found_gone(self) -> None:
-        self._lost = True
+    def _found_lost(self, seen: datetime) -> None:
+        # The first word on a loss stands: while task-api is away there is no other moment to go back to.
+        self._lost_at = min(seen, self._lost_at or seen)
 
     async def _found_whole(self, marker: Marker, now: datetime) -> None:
         # Latecomers, of a loss that this process has seen. Every replica does so: one may not live long enough.
         whole = (marker.generation, marker.run_id)
-        if self._lost or self._whole not in (None, whole):
+        if self._lost_at is not None or self._whole not in (None, whole):
+            since = (self._lost_at or now) - LATECOMERS_SINCE
+            # Those of a loss before it are still being asked for.
+            self._latecomers_since = min(since, self._latecomers_since) if self._latecomers_at else since
             self._latecomers_at = [now + after for after in LATECOMERS_AFTER]
-        self._whole, self._lost = whole, False
+        self._whole, self._lost_at = whole, None
         later = [at for at in self._latecomers_at if at > now]
         if len(later) == len(self._latecomers_at):
             return
         try:
-            if await self._alone(lambda: self._take_up_all(now - LATECOMERS_SINCE)) is None:
+            if await self._alone(lambda: self._take_up_all(self._latecomers_since)) is None:
                 self._latecomers_at = later
         except TaskApiUnavailable as error:
             log.warning("latecomers_not_asked_for", error=str(error))

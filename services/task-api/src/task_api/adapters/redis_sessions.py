@@ -49,11 +49,13 @@ class RedisRevokedSessions:
         stores raise."""
         began = datetime.now(UTC)
         complete = await self._mirror.is_complete()
-        since = began - timedelta(seconds=self._seconds)
+        oldest = began - timedelta(seconds=self._seconds)
         if complete and self._looked is not None:
-            since = max(since, self._looked - _OVERLAP)
-        families = await self._store.revoked_since(since)
-        if families or not complete:
+            families = await self._store.revoked_since(max(oldest, self._looked - _OVERLAP))
+            if families:
+                await self._mirror.add_all(families)
+        else:
+            families = await self._store.revoked_since(oldest)
             await self._mirror.fill(families)
         self._looked = began
         if not complete:
