@@ -49,14 +49,18 @@ def check(model: Model, facts: Facts) -> list[Finding]:
     ]
 
 
-def latest(model: Model, facts: Facts) -> float:
-    """Seconds by which the latest reminder came into an inbox after its time, or after it was last asked for, as when
-    a task is opened again after its time."""
-    late = [0.0]
+def latest(model: Model, facts: Facts, faults: Iterable[tuple[datetime, datetime]] = ()) -> float:
+    """Seconds by which the latest reminder came into an inbox after it could have.
+
+    That is after its time; after it was last asked for, as when a task is opened again after its time; and after all
+    `faults` (from, until) were over that began before it came.
+    """
+    late, over = [0.0], sorted(faults)
     for one in facts.inbox:
         task = model.tasks.get(one.task_id)
         if task is not None and (spell := task.spells.get(one.fire)) is not None:
-            late.append((one.at - max(one.fire[1], spell.since)).total_seconds())
+            before = [until for began, until in over if began <= one.at]
+            late.append((one.at - max(one.fire[1], spell.since, *before)).total_seconds())
     return max(late)
 
 

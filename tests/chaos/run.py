@@ -84,6 +84,7 @@ async def run(instance: Instance, plan: Plan, say: Say) -> Outcome:
         injected=injected,
         findings=[*check(model, facts), *wrong, *unanswered],
         latest=latest(model, facts),
+        latest_without_faults=latest(model, facts, [(one.began, one.ready) for one in injected]),
         done=load.done,
         left_out=load.left_out,
     )

@@ -323,3 +323,18 @@ def test_who_asks_for_a_reminder_after_its_time_does_not_make_it_late() -> None:
     task.acknowledge(completed, 2, FIRE + timedelta(seconds=1), "completed")
     task.acknowledge(replace(completed, status=Status.OPEN), 3, FIRE + timedelta(seconds=28), "reopened")
     assert latest(model, facts) == 2
+
+
+def test_a_fault_does_not_make_a_reminder_late_but_what_comes_after_it_does() -> None:
+    model, facts = _kept(_task("a"))
+    facts = replace(facts, inbox=[replace(one, at=FIRE + timedelta(seconds=30)) for one in facts.inbox])
+
+    def seconds(*faults: tuple[int, int]) -> float:
+        return latest(
+            model, facts, [(FIRE + timedelta(seconds=a), FIRE + timedelta(seconds=b)) for a, b in faults]
+        )
+
+    assert seconds((-9, -1)) == 30
+    assert seconds((-5, 20)) == 10
+    assert seconds((5, 12), (14, 25)) == 5
+    assert seconds((31, 60)) == 30, "it came before that one began"

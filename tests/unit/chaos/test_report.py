@@ -19,8 +19,8 @@ def _injected(number: int, recovery: float | None) -> Injected:
     return Injected(Fault(number, KINDS[number % 2], "x", 1.0, 1.0), began, began, recovery)
 
 
-def _outcome(*injected: Injected, findings: tuple[Finding, ...] = ()) -> Outcome:
-    return Outcome(1, 6.0, 6.0, Model(), Facts(NOW), injected, findings, 1.5, {}, 0)
+def _outcome(*injected: Injected, findings: tuple[Finding, ...] = (), late: float = 1.0) -> Outcome:
+    return Outcome(1, 6.0, 6.0, Model(), Facts(NOW), injected, findings, 61.5, late, {}, 0)
 
 
 def test_harm_counts_against_the_fault_before_it() -> None:
@@ -42,6 +42,7 @@ def test_a_run_passes_when_nothing_broke_and_each_recovery_was_soon_enough() -> 
     assert _outcome(_injected(0, 2.0), _injected(1, 15.0)).holds
     assert not _outcome(_injected(0, 15.1)).holds
     assert not _outcome(_injected(0, 2.0), _injected(1, None)).holds
+    assert not _outcome(_injected(0, 2.0), late=30.1).holds
     assert not _outcome().holds, "a run without a fault shows nothing"
     assert not _outcome(_injected(0, 2.0), findings=(Finding(Harm.STUCK, "1 outbox", "outbox"),)).holds
 
