@@ -1,6 +1,7 @@
 """The paths of older clients, on the same handlers: the request goes on under the path that is ours.
 
-/api/v1/todos…                   as /api/v1/tasks…, with `sort_by`, `todo_ids` and a date-time in `due_date`
+/api/v1/todos…                   as /api/v1/tasks…, with `sort_by`, `todo_ids`, a date-time in `due_date`,
+                                 and several `tags` in one parameter, with commas between them
 /api/v1/users/{user_id}/tasks…   as /api/v1/tasks…, for that user alone: 403 for everybody else
 """
 
@@ -66,7 +67,16 @@ def _translate(scope: Scope) -> None:
 
 def _query(query: bytes) -> bytes:
     named = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    return urlencode([("sort" if name == "sort_by" else name, value) for name, value in named]).encode()
+    return urlencode([ours for name, value in named for ours in _parameters(name, value)]).encode()
+
+
+def _parameters(name: str, value: str) -> list[tuple[str, str]]:
+    """Give what a parameter of the clients of /todos is called with us, as often as we ask for it."""
+    if name == "sort_by":
+        return [("sort", "due" if value == "due_date" else value)]
+    if name == "tags":
+        return [(name, tag) for tag in map(str.strip, value.split(",")) if tag]
+    return [(name, value)]
 
 
 def is_owner(named: str, user_id: UUID) -> bool:

@@ -115,7 +115,8 @@ def _with_moment(body: Any) -> Any:
     """The clients of /todos write a moment into due_date."""
     due = body.get("due_date") if speaks_of_todos() and isinstance(body, dict) else None
     if isinstance(due, str) and "T" in due and body.get("due_at") is None:
-        return {name: value for name, value in body.items() if name != "due_date"} | {"due_at": due}
+        # Still named, since PUT wants every field; a moment takes the place of a date anyhow.
+        return body | {"due_at": due, "due_date": None}
     return body
 
 
