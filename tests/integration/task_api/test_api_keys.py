@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import orjson
 import pytest
 from tests.integration.task_api.test_metrics import moves
 
@@ -18,6 +19,7 @@ from task_api.application.audit import Audit, Origin
 
 KEYS = "/api/v1/api-keys"
 TASKS = "/api/v1/tasks"
+EVENTS = "SELECT event FROM outbox WHERE key = :key"
 
 
 async def make(person: Any, *scopes: str, **more: Any) -> dict[str, Any]:
@@ -29,6 +31,18 @@ async def make(person: Any, *scopes: str, **more: Any) -> dict[str, Any]:
 async def ask(http: Any, key: str, method: str, path: str, **more: Any) -> int:
     answer = await http.request(method, path, headers={"Authorization": f"Bearer {key}"}, **more)
     return int(answer.status_code)
+
+
+async def done(http: Any, key: str, method: str, path: str, **more: Any) -> Any:
+    answer = await http.request(method, path, headers={"Authorization": f"Bearer {key}"}, **more)
+    assert answer.is_success, answer.text
+    return answer
+
+
+async def actors(person: Any, path: str) -> list[dict[str, str]]:
+    """Who did it, version by version."""
+    history = (await person.call("GET", f"{path}/history", 200)).json()["items"]
+    return [line["actor"] for line in history]
 
 
 async def test_a_key_is_shown_once_and_kept_as_a_hash(ada: Any, rows: Any) -> None:
@@ -48,6 +62,62 @@ async def test_a_key_does_what_its_scopes_say(ada: Any, http: Any) -> None:
     assert await ask(http, reading, "POST", TASKS, json={"title": "x"}) == 403
     assert await ask(http, writing, "POST", TASKS, json={"title": "x"}) == 201
     assert await ask(http, writing, "GET", TASKS) == 403
+
+
+async def test_history_tells_a_key_from_its_owner(ada: Any, http: Any, rows: Any) -> None:
+    made = await make(ada, "tasks:write")
+    key = {"kind": "api_key", "id": made["id"]}
+    owner = {"kind": "user", "id": str(ada.id)}
+    with moves("tasks_created_total", 1, source="api_key"), moves("tasks_created_total", 0, source="user"):
+        body = {"title": "Call", "due_date": "2026-01-06", "recurrence": {"rrule": "FREQ=DAILY"}}
+        task = (await done(http, made["key"], "POST", TASKS, json=body)).json()
+    one, series = f"{TASKS}/{task['id']}", f"/api/v1/series/{task['series_id']}"
+    await ada.call("PATCH", one, 200, json={"title": "Call Bob"})
+    await done(http, made["key"], "PATCH", one, json={"title": "Call Eve"})
+    bulk = {"ids": [task["id"]], "changes": {"priority": "high"}}
+    await done(http, made["key"], "POST", f"{TASKS}/bulk/update", json=bulk)
+    await done(http, made["key"], "PATCH", series, json={"overdue": "catch_up"})
+    await ada.call("POST", f"{series}/pause", 200)
+    assert await actors(ada, one) == [key, owner, key, key]
+    assert await actors(ada, series) == [key, key, owner]
+    activity = (await ada.call("GET", f"{one}/activity", 200)).json()["items"]
+    assert [line["detail"]["actor"] for line in activity] == ["api_key", "user", "api_key", "api_key"]
+    for told, expected in ((task["id"], [key, owner, key, key]), (task["series_id"], [key, key, owner])):
+        events = [orjson.loads(row["event"])["data"] for row in await rows(EVENTS, key=told)]
+        events.sort(key=lambda data: data["version"])
+        assert [data["actor"] for data in events] == expected
+
+
+async def test_a_key_and_its_owner_undo_each_others_changes(ada: Any, http: Any) -> None:
+    made = await make(ada, "tasks:write")
+    one = f"{TASKS}/{(await ada.create())['id']}"
+    by_key = await done(http, made["key"], "PATCH", one, json={"title": "a"})
+    await ada.call("POST", f"/api/v1/undo/{by_key.headers['x-undo-token']}", 200)
+    by_owner = await ada.call("PATCH", one, 200, json={"title": "b"})
+    undone = await done(http, made["key"], "POST", f"/api/v1/undo/{by_owner.headers['x-undo-token']}")
+    assert undone.json()["items"][0]["title"] == "Water the plants"
+    kinds = [actor["kind"] for actor in await actors(ada, one)]
+    assert kinds == ["user", "api_key", "user", "user", "api_key"]
+
+
+async def test_what_a_key_has_touched_is_not_taken_away(ada: Any, http: Any, follow: Any) -> None:
+    """An occurrence that a key changed is somebody's, as one that a person changed: it is not only the series'."""
+    made = await make(ada, "tasks:write")
+    task = await ada.create(due_date="2026-01-06", recurrence={"rrule": "FREQ=DAILY"})
+    await ada.call("POST", f"{TASKS}/{task['id']}/complete", 200)
+    successor = await follow(task)
+    await done(http, made["key"], "PATCH", f"{TASKS}/{successor['id']}", json={"title": "Other"})
+    reopen = {"json": {"completed": False}}
+    refused = await ada.call("POST", f"{TASKS}/{task['id']}/complete", 409, **reopen)
+    assert refused.json()["error_code"] == "successor_touched"
+
+
+async def test_a_key_is_its_owners_alone(ada: Any, bob: Any, http: Any) -> None:
+    made = await make(ada, "tasks:read", "tasks:write")
+    one = f"{TASKS}/{(await bob.create())['id']}"
+    assert await ask(http, made["key"], "GET", one) == 404
+    assert await ask(http, made["key"], "PATCH", one, json={"title": "x"}) == 404
+    assert [actor["id"] for actor in await actors(bob, one)] == [str(bob.id)]
 
 
 @pytest.mark.parametrize("path", ["/api/v1/users/me", KEYS, "/api/v1/admin/users"])

@@ -44,13 +44,14 @@ _log = get_logger(__name__)
 @dataclass(frozen=True)
 class Principal:
     """Who calls: the user of a verified token. `family_id` is the login it came from, `token_id` the token's id,
-    `expires_at` its end in Unix time (s), None for what has none."""
+    `expires_at` its end in Unix time (s), None for what has none. `key_id` is that of the API key that came instead."""
 
     user_id: UUID
     roles: frozenset[str]
     family_id: UUID | None
     token_id: str
     expires_at: int | None = field(default=None, compare=False)
+    key_id: UUID | None = None
 
 
 class KeySource(Protocol):

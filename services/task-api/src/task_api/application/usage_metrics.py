@@ -1,4 +1,4 @@
-"""What people do, counted once it is committed. `source` is the kind of who did it: user, service and so on."""
+"""What people do, counted once it is committed. `source` is the kind of who did it: user, api_key or service."""
 
 from __future__ import annotations
 

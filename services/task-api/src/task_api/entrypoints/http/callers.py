@@ -24,5 +24,7 @@ class Callers:
 
 
 def actor_of(principal: Principal) -> Actor:
-    """Give the caller as the one who did it."""
+    """Give the caller as the one who did it: the API key, or the user in person."""
+    if principal.key_id is not None:
+        return Actor(kind=ActorKind.API_KEY, id=str(principal.key_id))
     return Actor(kind=ActorKind.USER, id=str(principal.user_id))

@@ -124,7 +124,7 @@ class Gate:
                 self._known.pop(secret, None)
                 await self._audit.note(AUDITED_AS, origin_of(request), succeeded=False)
                 raise invalid_token("The API key is not valid, has expired or was revoked.")
-            principal = Principal(found.user_id, frozenset(), None, str(found.id))
+            principal = Principal(found.user_id, frozenset(), None, str(found.id), key_id=found.id)
             known = _Known(principal, frozenset(found.scopes), monotonic() + _KEPT_SECONDS)
             if before == self._forgotten:  # else it may have been read just before it was revoked
                 self._known[secret] = known

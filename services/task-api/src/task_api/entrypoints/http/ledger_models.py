@@ -41,7 +41,7 @@ class ActivityPage(Answer):
 
 
 class ActorAnswer(Answer):
-    """Who did it."""
+    """Who did it: a `user` or an `api_key` by id, a `service` by name."""
 
     kind: str
     id: str
