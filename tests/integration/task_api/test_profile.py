@@ -120,11 +120,12 @@ async def test_a_task_that_gets_its_date_while_the_day_starts_elsewhere(
     assert (told["due_date"], told["day_start"]) == ("2026-01-07", "07:00")
 
 
-@pytest.mark.parametrize("way", ["status", "undo", "restore"])
+@pytest.mark.parametrize("way", ["status", "series", "undo", "restore"])
 async def test_a_task_that_is_opened_while_the_day_starts_elsewhere(
     ada: Any, engine: Any, rows: Any, way: str
 ) -> None:
-    task = await ada.create(due_date="2026-01-07")
+    recurrence = {"rrule": "FREQ=DAILY"} if way == "series" else None
+    task = await ada.create(due_date="2026-01-07", recurrence=recurrence)
     path = f"/api/v1/tasks/{task['id']}"
     if way == "restore":
         await ada.call("DELETE", path)
@@ -133,6 +134,7 @@ async def test_a_task_that_is_opened_while_the_day_starts_elsewhere(
         closed = await ada.call("POST", f"{path}/complete", 200)
         opening = {
             "status": partial(ada.call, "PATCH", path, 200, json={"status": "pending"}),
+            "series": partial(ada.call, "PATCH", f"{path}?scope=series", 200, json={"status": "pending"}),
             "undo": partial(ada.call, "POST", f"/api/v1/undo/{closed.headers['x-undo-token']}", 200),
         }[way]()
     async with engine.begin() as holder:
@@ -144,6 +146,22 @@ async def test_a_task_that_is_opened_while_the_day_starts_elsewhere(
     await asyncio.gather(waiting, changing)
     told = await newest(rows, task["id"])
     assert (told["closed_by"], told["deleted_at"], told["day_start"]) == (None, None, "07:00")
+
+
+async def test_a_series_that_goes_on_again_while_the_person_moves(ada: Any, engine: Any, rows: Any) -> None:
+    daily = {"rrule": "FREQ=DAILY"}
+    task = await ada.create(due_date="2026-01-07", recurrence=daily)
+    path = f"/api/v1/tasks/{task['id']}?scope=series"
+    await ada.call("PATCH", path, 200, json={"recurrence": None})
+    async with engine.begin() as holder:
+        await holder.execute(text("LOCK TABLE series_history IN SHARE MODE"))
+        going_on = asyncio.create_task(ada.call("PATCH", path, 200, json={"recurrence": daily}))
+        await until_waiting(rows, 1)
+        moving = asyncio.create_task(change(ada, timezone="Asia/Tokyo"))
+        await until_waiting(rows, 2)
+    await asyncio.gather(going_on, moving)
+    for told in (await newest(rows, task["id"]), await newest(rows, task["series_id"])):
+        assert told["timezone"] == "Asia/Tokyo"
 
 
 async def test_what_it_waited_for_came_before_it(ada: Any, engine: Any, rows: Any, clock: Any) -> None:

@@ -110,7 +110,9 @@ async def edit_series_from_task(
     Raises NotRecurring, LaterInstances, SeriesDateTaken and other TaskErrors.
     """
     async with means.database.begin() as work:
-        series, locked = await lock_for_status(work, user_id, task_id, expected)
+        # A status may open the task, a recurrence a series that has ended; who moves to another zone looks at neither.
+        opens = edit.status is not None or edit.names_recurrence
+        series, locked = await lock_for_status(work, user_id, task_id, expected, opens=opens)
         if series is None:
             raise NotRecurring("the task belongs to no series: leave out scope=series")
         stamp = Stamp(actor, await means.now())
