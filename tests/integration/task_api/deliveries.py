@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.integration.task_api.conftest import Person, Rows
 
@@ -43,6 +46,24 @@ async def _waiting(rows: Rows) -> int:
         "WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     return int(found["waiting"])
+
+
+@asynccontextmanager
+async def cut_off_at(engine: AsyncEngine, rows: Rows, task_id: str) -> AsyncIterator[None]:
+    """End the connection of the one who comes to lock this task inside the block."""
+
+    async def cut() -> None:
+        await until_waiting(rows, 1)
+        await rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+
+    async with engine.begin() as holder:
+        await holder.execute(text("SELECT 1 FROM tasks WHERE id = :id FOR UPDATE"), {"id": task_id})
+        async with asyncio.TaskGroup() as beside:
+            beside.create_task(cut())
+            yield
 
 
 @dataclass(frozen=True)

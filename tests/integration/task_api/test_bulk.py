@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
 import orjson
 import pytest
+from tests.integration.task_api.deliveries import cut_off_at
+
+from task_api.adapters.postgres.database import PostgresDatabase
+from task_api.domain.errors import StorageUnavailable
 
 TASKS = "/api/v1/tasks"
 BULK = f"{TASKS}/bulk"
@@ -166,3 +172,71 @@ async def test_a_successor_that_made_room_in_the_same_call_is_not_said_to_be_cha
     assert [(item["id"], item["error_code"]) for item in answer["failed"]] == [
         (second["id"], "task_not_found")
     ]
+
+
+async def test_what_was_committed_before_the_database_went_away_is_told(
+    ada: Any, engine: Any, rows: Any
+) -> None:
+    """The connection is lost in the second chunk of three: what the first did can be seen, and be taken back."""
+    ids = sorted(task["id"] for task in await made(ada, 250))
+    asked = ids[::-1]
+    async with cut_off_at(engine, rows, ids[150]):
+        answer = await ada.call("POST", f"{BULK}/complete", 200, json={"ids": asked})
+    body = answer.json()
+    assert [item["id"] for item in body["items"]] == ids[:100][::-1]
+    assert [item["id"] for item in body["failed"]] == ids[100:][::-1]
+    assert {item["error_code"] for item in body["failed"]} == {"storage_unavailable"}
+    assert all("nothing was changed" in item["detail"] for item in body["failed"])
+    assert await of_status(ada, "completed") == 100
+    await ada.call("POST", f"/api/v1/undo/{answer.headers['x-undo-token']}", 200)
+    assert await of_status(ada, "completed") == 0
+    again = await ada.call("POST", f"{BULK}/complete", 200, json={"ids": asked})
+    assert (again.json()["updated"], again.json()["failed"]) == (250, [])
+
+
+async def of_status(person: Any, status: str) -> int:
+    found = await person.call("GET", TASKS, 200, params={"status": status, "include": "total", "limit": 1})
+    return int(found.json()["total"])
+
+
+async def test_a_commit_that_was_not_heard_of_may_have_been_done(
+    ada: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second chunk is committed, and the connection lost before PostgreSQL could say so."""
+    ids = sorted(task["id"] for task in await made(ada, 201))
+    begin, begun = PostgresDatabase.begin, 0
+
+    @asynccontextmanager
+    async def losing(database: PostgresDatabase) -> AsyncIterator[Any]:
+        nonlocal begun
+        begun += 1
+        async with begin(database) as work:
+            yield work
+        if begun == 2:
+            raise StorageUnavailable("lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PostgresDatabase, "begin", losing)
+        answer = await ada.call("POST", f"{BULK}/delete", 200, json={"ids": ids})
+    body = answer.json()
+    assert (begun, [item["id"] for item in body["items"]]) == (2, ids[:100])
+    told = {item["id"]: item["detail"] for item in body["failed"]}
+    assert list(told) == ids[100:]
+    assert all("may have been done" in told[task_id] for task_id in ids[100:200])
+    assert "nothing was changed" in told[ids[200]]
+    assert [item["id"] for item in (await ada.call("GET", TASKS, 200)).json()["items"]] == ids[200:]
+    # The token takes that back as well.
+    await ada.call("POST", f"/api/v1/undo/{answer.headers['x-undo-token']}", 200)
+    assert await of_status(ada, "pending") == 201
+
+
+@pytest.mark.parametrize(("atomic", "place"), [(False, 50), (True, 150)])
+async def test_where_nothing_was_committed_before_nothing_is_done(
+    ada: Any, engine: Any, rows: Any, atomic: bool, place: int
+) -> None:
+    ids = sorted(task["id"] for task in await made(ada, 200))
+    async with cut_off_at(engine, rows, ids[place]):
+        problem = await ada.call("POST", f"{BULK}/complete", 503, json={"ids": ids, "atomic": atomic})
+    assert problem.json()["error_code"] == "storage_unavailable"
+    assert "x-undo-token" not in problem.headers
+    assert await of_status(ada, "completed") == 0

@@ -5,6 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from tests.integration.task_api.deliveries import cut_off_at
+
+from task_api.adapters.postgres.task_reader import PostgresTaskReader
+
 TASKS = "/api/v1/tasks"
 
 
@@ -37,6 +41,33 @@ async def test_more_tasks_than_one_chunk_are_renamed_as_one_change(ada: Any) -> 
     assert await tags(ada) == {"new": 230}
     await ada.call("POST", f"/api/v1/undo/{renamed.headers['x-undo-token']}", 200)
     assert await tags(ada) == {"old": 230}
+
+
+async def test_a_rename_that_ended_early_tells_what_it_did(ada: Any, engine: Any, rows: Any) -> None:
+    """The connection is lost in the second chunk; whose tasks that has is the database's choice."""
+    many = [{"title": str(n), "tags": ["old"]} for n in range(150)]
+    made = (await ada.call("POST", f"{TASKS}/bulk", 201, json={"tasks": many})).json()["items"]
+    first = {str(one) for one in await PostgresTaskReader(engine).tagged(ada.id, "old", 100)}
+    later = next(task["id"] for task in made if task["id"] not in first)
+    async with cut_off_at(engine, rows, later):
+        answer = await ada.call("PATCH", "/api/v1/tags/old", 200, json={"name": "new"})
+    body = answer.json()
+    assert {item["id"] for item in body["items"]} == first
+    (rest,) = body["failed"]
+    assert (rest.keys(), rest["error_code"]) == ({"error_code", "detail"}, "storage_unavailable")
+    assert await tags(ada) == {"new": 100, "old": 50}
+    again = await ada.call("PATCH", "/api/v1/tags/old", 200, json={"name": "new"})
+    assert (again.json()["updated"], await tags(ada)) == (50, {"new": 150})
+    for token in (again.headers["x-undo-token"], answer.headers["x-undo-token"]):
+        await ada.call("POST", f"/api/v1/undo/{token}", 200)
+    assert await tags(ada) == {"old": 150}
+
+
+async def test_a_rename_that_did_nothing_is_a_problem(ada: Any, engine: Any, rows: Any) -> None:
+    task = await ada.create(tags=["old"])
+    async with cut_off_at(engine, rows, task["id"]):
+        problem = await ada.call("PATCH", "/api/v1/tags/old", 503, json={"name": "new"})
+    assert problem.json()["error_code"] == "storage_unavailable"
 
 
 async def test_stats(ada: Any, clock: Any) -> None:

@@ -24,24 +24,37 @@ from task_api.application.ports import (
     Transaction,
 )
 from task_api.domain import task as rules
-from task_api.domain.errors import AccountNotFound, BulkRefused, ConcurrentChange, TaskError, TaskNotFound
+from task_api.domain.errors import (
+    AccountNotFound,
+    BulkRefused,
+    ConcurrentChange,
+    CutShort,
+    StorageUnavailable,
+    TaskError,
+    TaskNotFound,
+)
 from task_api.domain.ids import new_id
 from task_api.domain.series import Series
 
 _CHUNK = 100
 """Tasks that are locked at the same time: other requests wait for one chunk, not for all five hundred."""
 _TRIES = 3
+_NOT_REACHED = "the database stopped answering before it was this one's turn: nothing was changed, ask again"
+_UNHEARD_OF = "the database stopped answering while this was committed: it may have been done, ask again"
+_NOT_ALL = "the database stopped answering: some tasks may still have the old name, ask again for the rest"
 
 Step = Callable[[Transaction, Series | None, Locked, Stamp], Awaitable[TaskView]]
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the items: `failed` names each by its id, or by its place among those to be created."""
+    """What became of the items: `failed` names each by its id, or by its place among those to be created. `cut_short`
+    says that there are more, which nobody named."""
 
     change_id: UUID
     done: list[TaskView] = field(default_factory=list)
     failed: list[tuple[UUID | int, TaskError]] = field(default_factory=list)
+    cut_short: CutShort | None = None
 
 
 async def complete_many(
@@ -86,7 +99,10 @@ async def rename_tag(
     old: str,
     new: str,
 ) -> Outcome:
-    """Put one tag in the place of another on every task that `tagged` finds, a chunk at a time, as one change."""
+    """Put one tag in the place of another on every task that `tagged` finds, a chunk at a time, as one change.
+
+    When the database stops answering after the first chunk, `cut_short` of the outcome says so.
+    """
 
     async def rename(work: Transaction, series: Series | None, locked: Locked, stamp: Stamp) -> TaskView:
         names = (new if name == old else name for name in locked.task.tags)
@@ -94,12 +110,20 @@ async def rename_tag(
         return await apply_edit(work, series, locked, edit, stamp)
 
     whole = Outcome(new_id())
-    while old != new and (task_ids := await tagged(_CHUNK)):
-        part = await _over(means, actor, user_id, task_ids, rename, atomic=False, change_id=whole.change_id)
-        whole.done += part.done
-        whole.failed += part.failed
-        if not part.done:
-            break
+    try:
+        while old != new and (task_ids := await tagged(_CHUNK)):
+            part = await _over(
+                means, actor, user_id, task_ids, rename, atomic=False, change_id=whole.change_id
+            )
+            whole.done += part.done
+            whole.failed += part.failed
+            if not part.done:
+                break
+    except StorageUnavailable:
+        if not whole.done:
+            raise
+        # Who asks again goes on with what still has the old name; what is done can only be taken back by this answer.
+        whole.cut_short = CutShort(_NOT_ALL)
     return whole
 
 
@@ -118,11 +142,27 @@ async def _over(
     # Locks are taken by id within a transaction; chunks of ids in order keep the same order across them.
     size = len(wanted) if atomic else _CHUNK
     ordered = sorted(wanted)
-    for chunk in (ordered[start : start + size] for start in range(0, len(ordered), max(size, 1))):
-        async with means.database.begin() as work:
-            await _over_chunk(means, work, actor, user_id, chunk, step, outcome)
-            if atomic and outcome.failed:
-                raise BulkRefused(outcome.failed)
+    for start in range(0, len(ordered), max(size, 1)):
+        chunk = ordered[start : start + size]
+        # Counted once it is committed.
+        part = Outcome(outcome.change_id)
+        commits = False
+        try:
+            async with means.database.begin() as work:
+                await _over_chunk(means, work, actor, user_id, chunk, step, part)
+                if atomic and part.failed:
+                    raise BulkRefused(part.failed)
+                commits = True
+        except StorageUnavailable:
+            if start == 0:
+                raise
+            # Chunks before it are committed: a bare 503 would hide what they did, and how to take it back.
+            here = CutShort(_UNHEARD_OF if commits else _NOT_REACHED)
+            outcome.failed += [(task_id, here) for task_id in chunk]
+            outcome.failed += [(task_id, CutShort(_NOT_REACHED)) for task_id in ordered[start + size :]]
+            break
+        outcome.done += part.done
+        outcome.failed += part.failed
         means.wake()
     place = {task_id: index for index, task_id in enumerate(wanted)}
     outcome.done.sort(key=lambda view: place[view.task.id])

@@ -17,6 +17,7 @@ TaskError
  ├── UndoNotPossible       what was changed was changed again since
  ├── KeyReused             an Idempotency-Key came back with another request
  ├── BulkRefused           one item of an atomic bulk call cannot be done
+ ├── CutShort              a bulk call ended early, after some of its items were done
  └── InvalidTask           a field that the rules refuse, by name
       └── DueInPast
 AccountError
@@ -134,6 +135,10 @@ class BulkRefused(TaskError):
     def __init__(self, failed: Sequence[tuple[UUID | int, TaskError]]) -> None:
         super().__init__(f"{len(failed)} of the items cannot be done, and all or nothing was asked for")
         self.failed = tuple(failed)
+
+
+class CutShort(TaskError):
+    """The database stopped answering in the middle of a bulk call; the text says what is known of the item."""
 
 
 class InvalidTask(TaskError):

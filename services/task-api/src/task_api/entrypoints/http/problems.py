@@ -37,6 +37,7 @@ _PLAIN: dict[type[Exception], tuple[int, str]] = {
     errors.PushSubscriptionNotFound: (404, "push_subscription_not_found"),
     errors.TooManyPushSubscriptions: (409, "too_many_push_subscriptions"),
     errors.CalendarNotFound: (404, "calendar_not_found"),
+    errors.CutShort: (503, "storage_unavailable"),
     errors.EmailTaken: (409, "email_taken"),
     errors.InvalidCredentials: (401, "invalid_credentials"),
     errors.InvalidRefreshToken: (401, "invalid_refresh_token"),

@@ -148,7 +148,8 @@ class TasksAnswer(Answer):
 
 
 class FailedItem(Answer):
-    """Why one item could not be done: of a task that is there, by its id; of one to be created, by its place."""
+    """Why one item could not be done: of a task that is there, by its id; of one to be created, by its place. Without
+    either, it is about tasks that the answer does not name."""
 
     id: UUID | None = Field(default=None, exclude_if=_absent)
     index: int | None = Field(default=None, exclude_if=_absent)

@@ -51,7 +51,11 @@ def failed_items(failed: Sequence[tuple[UUID | int, TaskError]]) -> tuple[Failed
 def bulk_answer(outcome: Outcome, user_id: UUID, undo: UndoTokens) -> Response:
     """Give the response that tells what became of each task."""
     items = tuple(BulkItem(id=view.task.id, version=view.task.version) for view in outcome.done)
-    body = BulkAnswer(updated=len(items), items=items, failed=failed_items(outcome.failed))
+    failed = failed_items(outcome.failed)
+    if outcome.cut_short is not None:
+        problem = to_problem(outcome.cut_short)
+        failed += (FailedItem(error_code=problem.error_code, detail=problem.detail),)
+    body = BulkAnswer(updated=len(items), items=items, failed=failed)
     return json_answer(body, 200, _token(undo, user_id, outcome))
 
 
