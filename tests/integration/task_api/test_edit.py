@@ -276,3 +276,33 @@ async def test_putting_names_every_field_and_replaces_all(ada: Any) -> None:
         assert [error["field"] for error in problem["errors"]] == [missing]
     await ada.call("PUT", path, 412, json=whole, headers={"If-Match": '"1"'})
     assert (await ada.call("GET", path, 200)).json() == put
+
+
+async def test_putting_a_reminder_without_id_again_changes_nothing(ada: Any, rows: Any) -> None:
+    """It rang in between: made anew, it would ring again."""
+    task = await ada.create()
+    whole: dict[str, Any] = {
+        "title": "New",
+        "description": None,
+        "status": "pending",
+        "priority": "low",
+        "tags": [],
+        "due_at": "2026-02-01T10:00:00Z",
+        "due_date": None,
+        "timezone": "Europe/Berlin",
+        "metadata": {},
+        "reminders": [{"offset": "PT30M", "channels": ["email"]}, {"at": "2026-01-31T10:00:00Z"}],
+        "recurrence": None,
+    }
+    path = f"/api/v1/tasks/{task['id']}"
+    put = (await ada.call("PUT", path, 200, json=whole)).json()
+    rang = {"id": put["reminders"][0]["id"]}
+    await rows("UPDATE task_reminders SET fired_for = '2026-02-01T09:30:00Z' WHERE id = :id", **rang)
+    assert (await ada.call("PUT", path, 200, json=whole)).json() == put
+    again = await ada.call("PATCH", path, 200, json={"reminders": whole["reminders"]})
+    assert again.json() == put
+    # Beside a change, too, they stay what they are.
+    renamed = (await ada.call("PUT", path, 200, json=whole | {"title": "Newer"})).json()
+    assert (renamed["version"], renamed["reminders"]) == (3, put["reminders"])
+    (kept,) = await rows("SELECT fired_for FROM task_reminders WHERE id = :id", **rang)
+    assert kept["fired_for"] is not None

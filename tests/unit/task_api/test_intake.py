@@ -94,3 +94,23 @@ def test_a_reminder_of_another_task_is_refused() -> None:
     assert refused.value.field == "reminders.0.id"
     with pytest.raises(InvalidTask):
         merge_reminders([ReminderRequest(known.id, HALF_HOUR)] * 2, [known], NOW)
+
+
+def test_a_reminder_without_id_is_the_one_that_says_the_same() -> None:
+    rang = Reminder(uuid4(), NOW, HALF_HOUR, channels=(Channel.EMAIL,), acknowledged_at=NOW, fired_for=NOW)
+    at = Reminder(uuid4(), NOW, at=NOW)
+    asked = [ReminderRequest(at=NOW), ReminderRequest(offset=HALF_HOUR, channels=(Channel.EMAIL,))]
+    assert merge_reminders(asked, [rang, at], NOW + HALF_HOUR) == (at, rang)
+    (other,) = merge_reminders([ReminderRequest(offset=HALF_HOUR)], [rang, at], NOW + HALF_HOUR)
+    assert other.id not in {rang.id, at.id}, "other channels, another reminder"
+
+
+def test_each_of_two_equal_reminders_is_taken_once() -> None:
+    one, two = Reminder(uuid4(), NOW, HALF_HOUR), Reminder(uuid4(), NOW, HALF_HOUR)
+    same = ReminderRequest(offset=HALF_HOUR)
+    assert merge_reminders([same, same], [one, two], NOW) == (one, two)
+    first, second = merge_reminders([same, same], [one], NOW)
+    assert (first, second.id == one.id) == (one, False)
+    # What another item names by its id is that item's, wherever it stands.
+    first, second = merge_reminders([same, ReminderRequest(one.id, HALF_HOUR)], [one], NOW)
+    assert (first.id == one.id, second) == (False, one)

@@ -55,15 +55,24 @@ def check_whole(task: Task) -> None:
 def merge_reminders(
     requested: Sequence[ReminderRequest], known: Sequence[Reminder], at: datetime
 ) -> tuple[Reminder, ...]:
-    """Give the task's new reminders: those with an id keep what they are, others are new, the rest are gone.
+    """Give the task's new reminders: those with an id keep what they are, and so do those without that say what a
+    known one says; others are new, the rest are gone.
 
     Raises InvalidTask for an id that the task does not have, or that is given twice.
     """
     by_id = {reminder.id: reminder for reminder in known}
+    named = {request.id for request in requested}
+    # The same request twice must not make them anew: what rang already would ring again.
+    unnamed = [reminder for reminder in known if reminder.id not in named]
     merged = []
     for index, request in enumerate(requested):
         if request.id is None:
-            merged.append(Reminder(new_id(), at, request.offset, request.at, request.channels))
+            old = next((one for one in unnamed if _says(one) == _says(request)), None)
+            if old is None:
+                merged.append(Reminder(new_id(), at, request.offset, request.at, request.channels))
+            else:
+                unnamed.remove(old)
+                merged.append(old)
             continue
         old = by_id.pop(request.id, None)
         if old is None:
@@ -84,6 +93,10 @@ def merge_reminders(
             )
         )
     return tuple(merged)
+
+
+def _says(one: Reminder | ReminderRequest) -> tuple[timedelta | None, datetime | None, tuple[Channel, ...]]:
+    return one.offset, one.at, one.channels
 
 
 def begin_series(task: Task, recurrence: Recurrence, at: datetime) -> Series:

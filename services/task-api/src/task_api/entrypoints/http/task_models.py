@@ -75,7 +75,7 @@ class SnoozeBody(Body, json_schema_extra={"examples": [{"minutes": 10}, {"until"
 
 
 class ReminderItem(ReminderBody):
-    """A reminder in a task's list; with `id` it is one that the task has."""
+    """A reminder in a task's list; with `id` it is one that the task has, without it one that says the same, or new."""
 
     id: UUID | None = None
 
