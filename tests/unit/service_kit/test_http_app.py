@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
 from service_kit.http_app import MAX_BODY_BYTES, install_http, mark_quiet
+from service_kit.http_middleware import BodyBound
 from service_kit.settings import ServiceSettings
 from service_kit.telemetry import correlation_id, current_traceparent, request_id
 
@@ -176,7 +177,8 @@ async def test_the_largest_body_passes(client: httpx.AsyncClient) -> None:
 
 async def test_a_path_may_take_more_and_has_its_own_bound(settings: ServiceSettings) -> None:
     service = FastAPI()
-    install_http(service, settings, larger_bodies={"/files": 2 * MAX_BODY_BYTES})
+    bound = BodyBound(2 * MAX_BODY_BYTES, "Send it in parts.")
+    install_http(service, settings, larger_bodies={"/files": bound})
 
     async def size(request: Request) -> int:
         return len(await request.body())
@@ -184,12 +186,17 @@ async def test_a_path_may_take_more_and_has_its_own_bound(settings: ServiceSetti
     for path in ("/files", "/other"):
         service.add_api_route(path, size, methods=["POST"])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(service), base_url="http://test") as caller:
-        for path, length, status in [
-            ("/files", 2 * MAX_BODY_BYTES, 200),
-            ("/files", 2 * MAX_BODY_BYTES + 1, 413),
-            ("/other", MAX_BODY_BYTES + 1, 413),
+        assert (await caller.post("/files", content=b"x" * bound.max_bytes)).status_code == 200
+        for path, length, detail in [
+            (
+                "/files",
+                bound.max_bytes + 1,
+                f"The body may have {bound.max_bytes} bytes at most. Send it in parts.",
+            ),
+            ("/other", MAX_BODY_BYTES + 1, f"The body may have {MAX_BODY_BYTES} bytes at most."),
         ]:
-            assert (await caller.post(path, content=b"x" * length)).status_code == status
+            answer = await caller.post(path, content=b"x" * length)
+            assert (answer.status_code, answer.json()["detail"]) == (413, detail)
 
 
 async def test_an_announced_body_that_is_too_large_is_refused_at_once(client: httpx.AsyncClient) -> None:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from service_kit.admission import Admission
 from service_kit.http_limits import Deadline, HeadLimits
-from service_kit.http_middleware import QUIET_KEY, BodyLimit, RequestScope
+from service_kit.http_middleware import QUIET_KEY, BodyBound, BodyLimit, RequestScope
 from service_kit.http_protocol import bounded_http
 from service_kit.logs import configure_logs
 from service_kit.problems import install_problems
@@ -46,12 +46,12 @@ _EXPOSED_HEADERS = (
 
 
 def install_http(
-    app: FastAPI, settings: ServiceSettings, *, larger_bodies: Mapping[str, int] | None = None
+    app: FastAPI, settings: ServiceSettings, *, larger_bodies: Mapping[str, BodyBound] | None = None
 ) -> None:
     """Put request ids, spans, metrics, the access log, the limits of number, size and time, CORS and security headers
     around `app`, let it answer errors as problems, and serve /metrics. To be called once, before the first request.
 
-    Bodies have 1 MiB at most, but on the paths of `larger_bodies`, each with its bytes.
+    Bodies have 1 MiB at most, but on the paths of `larger_bodies`, each with its bound.
     """
     install_problems(app)
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, larger=larger_bodies)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from time import perf_counter
 from typing import Any
@@ -139,25 +140,37 @@ class _Exchange:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class BodyBound:
+    """How many bytes a body may have; `advice` is a sentence on how to stay within them."""
+
+    max_bytes: int
+    advice: str = ""
+
+    @property
+    def refusal(self) -> str:
+        return f"The body may have {self.max_bytes} bytes at most. {self.advice}".rstrip()
+
+
 class BodyLimit:
     """Refuses bodies over `max_bytes` with 413, by what they announce and by what really comes.
 
     `larger` gives the paths that take more, each with its own bound.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int] | None = None) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, larger: Mapping[str, BodyBound] | None = None) -> None:
         self._app = app
-        self._max_bytes = max_bytes
+        self._bound = BodyBound(max_bytes)
         self._larger = dict(larger or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        max_bytes = self._larger.get(scope["path"], self._max_bytes)
-        if _announced_length(scope) > max_bytes:
+        bound = self._larger.get(scope["path"], self._bound)
+        if _announced_length(scope) > bound.max_bytes:
             refusal = problem_response(
-                Problem(413, "body_too_large", _too_large(max_bytes), headers={"Connection": "close"})
+                Problem(413, "body_too_large", bound.refusal, headers={"Connection": "close"})
             )
             await refusal(scope, receive, send)
             return
@@ -168,8 +181,8 @@ class BodyLimit:
             message = await receive()
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
-                if received > max_bytes:
-                    raise HTTPException(413, _too_large(max_bytes), headers={"Connection": "close"})
+                if received > bound.max_bytes:
+                    raise HTTPException(413, bound.refusal, headers={"Connection": "close"})
             return message
 
         await self._app(scope, limited_receive, send)
@@ -215,10 +228,6 @@ def _announced_length(scope: Scope) -> int:
         if name == b"content-length":
             return int(value) if value.isdigit() else 0
     return 0
-
-
-def _too_large(max_bytes: int) -> str:
-    return f"The body may have {max_bytes} bytes at most."
 
 
 def _sane(value: str | None) -> str | None:

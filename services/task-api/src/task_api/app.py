@@ -149,7 +149,7 @@ def build(
     app.add_middleware(Closed, lockdown=lockdown)
     if entry.limiter is not None:
         app.add_middleware(AddressLimits, limiter=entry.limiter, limits=_limits(settings))
-    install_http(app, settings, larger_bodies={imports.PATH: imports.MAX_BYTES})
+    install_http(app, settings, larger_bodies={imports.PATH: imports.BOUND})
     install_domain_problems(app)
     dependencies = _dependencies(PostgresDatabase(engine), redis, sidecar, settings.pubsub_name)
     install_health(app, settings, dependencies, sidecar)

@@ -51,17 +51,22 @@ _SERIES_HISTORY = (
 )
 
 
-def _of_tasks(ledger: Table, *order: str) -> Select[Any]:
+def _of_tasks(ledger: Table, *order: str, leave_out: frozenset[str] = frozenset()) -> Select[Any]:
     """By the tasks, which an index has by person: a ledger has none of the kind."""
+    shown: list[ColumnElement[Any]] = [column for column in ledger.c if column.name not in leave_out]
     mine = select(tasks.c.id).where(tasks.c.user_id == bindparam("user_id"))
-    return select(*ledger.c).where(ledger.c.task_id.in_(mine)).order_by(*(ledger.c[name] for name in order))
+    return select(*shown).where(ledger.c.task_id.in_(mine)).order_by(*(ledger.c[name] for name in order))
 
+
+_DERIVED = frozenset({"search", "title_key", "priority_rank"})
+_NOT_CARRIED = frozenset({"user_id", "number", "version", "updated_at", "closed_version"})
+"""What an account that imports gives anew."""
 
 _SECTIONS = {
     "profile": _rows(users, owner="id", leave_out=frozenset({"password_hash", "email_key"})),
     "series": _rows(series, "id"),
     "series_history": _SERIES_HISTORY,
-    "tasks": _rows(tasks, "id", leave_out=frozenset({"search", "title_key", "priority_rank"})),
+    "tasks": _rows(tasks, "id", leave_out=_DERIVED),
     "reminders": _of_tasks(task_reminders, "task_id", "position"),
     "history": _of_tasks(task_history, "task_id", "version"),
     "activity": _of_tasks(task_activity, "task_id", "at", "id"),
@@ -74,6 +79,18 @@ _SECTIONS = {
     "audit": _rows(audit_log, "at", "id"),
 }
 """The sections of an export, each a statement that gives its rows in a steady order. No secret is among them."""
+
+_FOR_IMPORT = {
+    "series": _rows(series, "id", leave_out=_NOT_CARRIED | {"created_at"}),
+    "tasks": _rows(tasks, "id", leave_out=_DERIVED | _NOT_CARRIED | {"due_instant", "purged_at"}),
+    "reminders": _of_tasks(
+        task_reminders,
+        "task_id",
+        "position",
+        leave_out=_NOT_CARRIED | {"id", "position", "set_at", "fired_for", "scheduled_for"},
+    ),
+}
+"""Of the sections those that an import reads, each row without what it passes over: the body of one is bounded."""
 
 
 def _written(value: object) -> str:
@@ -95,15 +112,16 @@ class PostgresExport:
         self._engine = engine.execution_options(isolation_level="REPEATABLE READ")
         self._seal = seal
 
-    async def rows(self, user_id: UUID) -> AsyncGenerator[tuple[str, bytes], None]:
+    async def rows(self, user_id: UUID, for_import: bool) -> AsyncGenerator[tuple[str, bytes], None]:
         """Give (section, JSON of one row), section by section; instants are RFC 3339 with Z.
 
+        `for_import` gives what an import reads and no more, without the fields that are null.
         A connection and its snapshot are held until the last row is taken: take them without waiting for anybody.
         Raises StorageUnavailable.
         """
         with storage_errors():
             async with self._engine.connect() as connection:
-                for section, statement in _SECTIONS.items():
+                for section, statement in _statements(for_import).items():
                     stream = await connection.stream(
                         statement, {"user_id": user_id}, execution_options={"yield_per": _BATCH}
                     )
@@ -112,6 +130,8 @@ class PostgresExport:
                         one = dict(zip(names, row, strict=True))
                         if "sealed" in one:
                             one |= self._shown(one.pop("sealed"))
+                        if for_import:
+                            one = {name: value for name, value in one.items() if value is not None}
                         yield section, orjson.dumps(one, default=_written, option=orjson.OPT_UTC_Z)
 
     def _shown(self, sealed: bytes) -> dict[str, str]:
@@ -121,7 +141,10 @@ class PostgresExport:
         scheme = address.partition(":")[0]
         return {"address": address} if scheme in ("http", "https") else {"service": scheme}
 
-    @property
-    def sections(self) -> tuple[str, ...]:
+    def sections(self, for_import: bool) -> tuple[str, ...]:
         """The names of the sections, in their order."""
-        return tuple(_SECTIONS)
+        return tuple(_statements(for_import))
+
+
+def _statements(for_import: bool) -> dict[str, Select[Any]]:
+    return _FOR_IMPORT if for_import else _SECTIONS

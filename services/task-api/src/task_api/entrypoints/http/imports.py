@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from service_kit.auth import Principal
+from service_kit.http_middleware import BodyBound
 from service_kit.problems import Problem
 from task_api.application.import_tasks import Imported, import_tasks
 from task_api.application.ports import Means
@@ -22,6 +23,9 @@ from task_api.entrypoints.http.undo_tokens import UndoTokens
 
 PATH = "/api/v1/import"
 MAX_BYTES = 10 * 1024 * 1024
+BOUND = BodyBound(
+    MAX_BYTES, "An export with for_import=true holds only what an import reads, some 400 bytes a task."
+)
 READERS: dict[str, Reader] = {
     "application/json": read_export,
     "text/calendar": read_calendar,

@@ -8,7 +8,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Annotated, Any, Protocol
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -36,12 +36,11 @@ Document = SpooledTemporaryFile[bytes]
 
 
 class Export(Protocol):
-    """Reads everything that is kept of a person."""
+    """Reads everything that is kept of a person, or of that only what an import reads."""
 
-    @property
-    def sections(self) -> tuple[str, ...]: ...
+    def sections(self, for_import: bool) -> tuple[str, ...]: ...
 
-    def rows(self, user_id: UUID) -> AsyncGenerator[tuple[str, bytes], None]: ...
+    def rows(self, user_id: UUID, for_import: bool) -> AsyncGenerator[tuple[str, bytes], None]: ...
 
 
 class Exports:
@@ -57,7 +56,7 @@ class Exports:
         self._turn = asyncio.Lock()
         self._theirs: set[UUID] = set()
 
-    async def answer(self, user_id: UUID, made_at: datetime) -> Response:
+    async def answer(self, user_id: UUID, made_at: datetime, for_import: bool = False) -> Response:
         """Give the response that sends a person's document. Raises Problem 409 while they still read another one."""
         if user_id in self._theirs:
             raise Problem(
@@ -66,19 +65,19 @@ class Exports:
         self._theirs.add(user_id)
         document: Document = SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115 - closed when it is sent
         try:
-            await self._write(document, user_id, made_at)
+            await self._write(document, user_id, made_at, for_import)
         except BaseException:
             self._done(user_id, document)
             raise
         return _Sent(document, lambda: self._done(user_id, document))
 
-    async def _write(self, document: Document, user_id: UUID, made_at: datetime) -> None:
+    async def _write(self, document: Document, user_id: UUID, made_at: datetime, for_import: bool) -> None:
         try:
             await asyncio.wait_for(self._turn.acquire(), TURN_SECONDS)
         except TimeoutError:
             raise StorageUnavailable("other exports are being read") from None
         try:
-            async with aclosing(_pieces(self._export, user_id, made_at)) as pieces:
+            async with aclosing(_pieces(self._export, user_id, made_at, for_import)) as pieces:
                 async for piece in pieces:
                     await asyncio.to_thread(document.write, piece)
         finally:
@@ -123,6 +122,11 @@ class ErasureBody(Body, json_schema_extra={"examples": [{"password": "correct ho
     password: Password
 
 
+ForImport = Annotated[
+    bool,
+    Query(description="Only what an import reads: series, tasks and reminders, without what is not carried."),
+]
+
 _DOCUMENT: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The document: its format, when it was made, and a list for each kind of thing that is kept.",
@@ -144,10 +148,10 @@ def people_data_routes(
         response_class=StreamingResponse,
         responses={**problems(401, 403, 409), **_DOCUMENT},
     )
-    async def everything(principal: Session, request: Request) -> Response:
+    async def everything(principal: Session, request: Request, for_import: ForImport = False) -> Response:
         """Everything that is kept of the caller, as of one moment, deleted tasks included. One at a time."""
         await audit.note("export", origin_of(request), user_id=principal.user_id)
-        return await exports.answer(principal.user_id, await now())
+        return await exports.answer(principal.user_id, await now(), for_import)
 
     @router.delete(
         "/api/v1/users/me",
@@ -163,14 +167,16 @@ def people_data_routes(
     return router
 
 
-async def _pieces(export: Export, user_id: UUID, at: datetime) -> AsyncGenerator[bytes, None]:
+async def _pieces(
+    export: Export, user_id: UUID, at: datetime, for_import: bool
+) -> AsyncGenerator[bytes, None]:
     """The text of the document, about 64 KiB at a time."""
     made = written(at)
     piece = bytearray(f'{{"format":"{FORMAT}","version":{FORMAT_VERSION},"made_at":"{made}"'.encode())
-    rest = list(export.sections)
+    rest = list(export.sections(for_import))
     current: str | None = None
     first = True
-    async with aclosing(export.rows(user_id)) as rows:
+    async with aclosing(export.rows(user_id, for_import)) as rows:
         async for section, row in rows:
             while current != section:
                 piece += (b"" if current is None else b"]") + f',"{rest[0]}":['.encode()
