@@ -208,6 +208,14 @@ def test_an_offset_without_a_due_never_fires() -> None:
     assert a_reminder().fire_time(None, "UTC") is None
 
 
+def test_what_is_erased_keeps_no_words_and_names_none_as_changed() -> None:
+    task = a_task(title="Private", description="words", tags=("mine",), metadata={"note": "mine"})
+    erased = rules.erase(task, LATER)
+    assert (erased.description, erased.tags, erased.metadata) == (None, (), {})
+    assert (erased.title, erased.closed_by, erased.deleted_at) == ("(erased)", ClosedBy.ERASED, LATER)
+    assert set(differences(rules.wordless(task), erased)) == {"closed_by", "deleted_at"}
+
+
 def test_differences_name_what_a_person_would_see() -> None:
     reminder = a_reminder(id=UUID(int=7))
     before = a_task(tags=("home",))

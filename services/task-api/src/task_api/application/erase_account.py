@@ -25,7 +25,7 @@ from task_api.application.audit import AuditLine, Origin, count_action
 from task_api.application.ports import Announcement, Now, Owner, Stamp, Wake
 from task_api.domain.errors import AccountNotFound, InvalidCredentials
 from task_api.domain.ids import new_id
-from task_api.domain.task import Task, erase
+from task_api.domain.task import Task, erase, wordless
 
 CHUNK = 200
 ASIDE_FOR = timedelta(minutes=5)
@@ -45,11 +45,17 @@ class Erasing(Protocol):
     async def tasks(self, user_id: UUID, limit: int) -> Sequence[tuple[Task, int | None]]:
         """Lock some of the person's tasks, each with the version of its series; none are left when there are none."""
 
+    async def forget_unsent(self, task_ids: Sequence[UUID]) -> Collection[UUID]:
+        """Delete those events of these tasks that the broker refused so far; the tasks that had one.
+
+        What is held by a relay this moment stays: `remove_account` looks again.
+        """
+
     async def remove_tasks(self, task_ids: Sequence[UUID], announcements: Sequence[Announcement]) -> None:
         """Delete the tasks with all that belongs to them, and append the events."""
 
     async def remove_account(self, user_id: UUID, announcement: Announcement) -> None:
-        """Delete what is left of the person, and append the event."""
+        """Delete what is left of the person, refused events included but those of the erasure, and append the event."""
 
 
 class Erasures(Protocol):
@@ -138,16 +144,20 @@ class EraseAccount:
             gone = Announcement(new_id(), "user-deleted", at, UserDeleted(user_id=user_id, deleted_at=at))
             await step.remove_account(user_id, gone)
             return
-        # Who takes up series keeps them until one of their instances is erased, even one deleted long ago.
+        task_ids = [task.id for task, _ in tasks]
+        unsent = await step.forget_unsent(task_ids)
+        # Who takes up series keeps them until one of their instances is erased, even one deleted long ago. What was
+        # never heard of a task may have been its end, so that is told, too.
         told = [
             task_write(
-                task,
+                # Without the words before as well: an event names what it changes.
+                wordless(task),
                 erase(task, at),
                 owner=owner,
                 series_version=version,
                 stamp=stamp,
             ).announcement
             for task, version in tasks
-            if task.deleted_at is None or task.series_id is not None
+            if task.deleted_at is None or task.series_id is not None or task.id in unsent
         ]
-        await step.remove_tasks([task.id for task, _ in tasks], told)
+        await step.remove_tasks(task_ids, told)

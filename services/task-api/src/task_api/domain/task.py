@@ -13,6 +13,7 @@ from event_contracts.values import Channel, ClosedBy, Priority, TaskStatus
 from task_api.domain.errors import NotRecurring, TransitionRefused
 
 OPEN_STATUSES = frozenset({TaskStatus.PENDING, TaskStatus.IN_PROGRESS})
+_ERASED_TITLE = "(erased)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +234,19 @@ def delete(task: Task, at: datetime, by: ClosedBy | None = None) -> Task:
     return _close(task, by or _abandoned(task), at, deleted_at=at)
 
 
+def wordless(task: Task) -> Task:
+    """Give the task without what its owner wrote; a title is never empty, so a word of ours stands in its place."""
+    return replace(task, title=_ERASED_TITLE, description=None, tags=(), metadata={})
+
+
 def erase(task: Task, at: datetime) -> Task:
-    """Take a task away with the account of its owner; whatever it was before, nothing follows from it."""
+    """Take a task away with the account of its owner, and its words with it.
+
+    Whatever it was before, nothing follows from it.
+    """
     version = task.version + 1
     return replace(
-        task,
+        wordless(task),
         version=version,
         updated_at=at,
         deleted_at=at,

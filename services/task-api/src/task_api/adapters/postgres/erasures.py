@@ -7,7 +7,21 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, func, not_, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    LargeBinary,
+    Text,
+    and_,
+    any_,
+    delete,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from task_api.adapters.postgres.audit_log import append_line
@@ -18,6 +32,7 @@ from task_api.adapters.postgres.tables import (
     api_keys,
     audit_log,
     notification_channels,
+    outbox,
     series,
     session_families,
     tasks,
@@ -65,6 +80,20 @@ class PostgresErasing:
         )
         return [(task_of(row), row["series_version"]) for row in found.mappings()]
 
+    async def forget_unsent(self, task_ids: Sequence[UUID]) -> Collection[UUID]:
+        """Delete parked and waiting rows by the key, which is the task's id; those that a relay holds stay."""
+        keys = [str(task_id) for task_id in task_ids]
+        return {UUID(key) for key in await self._forget(outbox.c.key == any_(literal(keys, ARRAY(Text))))}
+
+    async def _forget(self, whose: ColumnElement[bool]) -> Sequence[str]:
+        refused = or_(outbox.c.parked_at.is_not(None), outbox.c.next_attempt_at.is_not(None))
+        # A relay holds its rows for as long as the broker takes: nobody waits for that with the tasks locked.
+        doomed = select(outbox.c.id).where(refused, whose).with_for_update(skip_locked=True)
+        gone = await self._connection.execute(
+            delete(outbox).where(outbox.c.id.in_(doomed)).returning(outbox.c.key)
+        )
+        return gone.scalars().all()
+
     async def remove_tasks(self, task_ids: Sequence[UUID], announcements: Sequence[Announcement]) -> None:
         """Delete tasks; their reminders, history and activity go along."""
         await self._connection.execute(delete(tasks).where(among(tasks.c.id, task_ids)))
@@ -73,8 +102,10 @@ class PostgresErasing:
     async def remove_account(self, user_id: UUID, announcement: Announcement) -> None:
         """Delete series, counter and account; keys, kept answers and read marks go along.
 
-        Ended sessions stay as long as their tokens, without a name.
+        Ended sessions stay as long as their tokens, without a name. So do the erasure's own events until they are out:
+        they hold no words. Other refused ones go, also those of tasks that were purged before.
         """
+        await self._forget(and_(_holds(f'"user_id":"{user_id}"'), not_(_holds('"closed_by":"erased"'))))
         await self._connection.execute(delete(series).where(series.c.user_id == user_id))
         # The deletion of the series has raised the counter by the time of the commit, unless that is done now.
         await self._connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
@@ -85,6 +116,11 @@ class PostgresErasing:
             update(audit_log).where(audit_log.c.user_id == user_id).values(address=None, detail={})
         )
         await enqueue(self._connection, [announcement])
+
+
+def _holds(part: str) -> ColumnElement[bool]:
+    """Whether an event has this in its JSON, which is written without spaces; within a text the quotes are escaped."""
+    return func.position(literal(part.encode(), LargeBinary).op("IN")(outbox.c.event)) > 0
 
 
 class PostgresErasures:
