@@ -252,13 +252,127 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
     return passing
 
 
-async def test_keys_are_fetched_once(sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds) -> None:
+class Gate:
+    """Holds what is asked of a sidecar until it is opened."""
+
+    def __init__(self, sidecar: RecordingSidecar, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.opened = asyncio.Event()
+        self.asked = 0
+        original = sidecar.invoke
+
+        async def held(*given: Any, **more: Any) -> Answer:
+            self.asked += 1
+            await self.opened.wait()
+            return await original(*given, **more)
+
+        monkeypatch.setattr(sidecar, "invoke", held)
+
+
+async def test_keys_are_fetched_every_five_minutes(
+    sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds
+) -> None:
     keys = SiblingKeys(sidecar)
     for _ in range(3):
         found = await keys.key(key.key_id)
         assert found is not None
         assert found.public_bytes_raw() == key.public.public_bytes_raw()
+    seconds.now += 299
+    assert await keys.key(key.key_id) is not None
     assert sidecar.invocations == [("task-api", "GET", "/.well-known/jwks.json")]
+    seconds.now += 1
+    for _ in range(3):
+        assert await keys.key(key.key_id) is not None
+    assert len(sidecar.invocations) == 2
+    seconds.now += 299
+    assert await keys.key(key.key_id) is not None
+    assert len(sidecar.invocations) == 2
+
+
+async def test_a_key_that_was_taken_back_ends_within_five_minutes(
+    settings: ServiceSettings, sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds
+) -> None:
+    verifier, token = TokenVerifier(settings, SiblingKeys(sidecar)), make_token(key, USER)
+    assert (await verifier.verify(token)).user_id == USER
+    newer = SigningKey()
+    sidecar.on_invoke("task-api", "/.well-known/jwks.json", json=newer.jwks)
+    seconds.now += 299
+    assert (await verifier.verify(token)).user_id == USER
+    seconds.now += 1
+    assert "unknown key" in (await refusal(verifier, token)).detail
+    assert "unknown key" in (await refusal(verifier, make_token(key, uuid4()))).detail
+    assert (await verifier.verify(make_token(newer, USER))).user_id == USER
+    assert len(sidecar.invocations) == 2
+
+
+async def test_old_keys_serve_while_nobody_gives_newer_ones(
+    sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = SiblingKeys(sidecar)
+    await keys.key(key.key_id)
+    gate = Gate(sidecar, monkeypatch)
+    gate.opened.set()
+    sidecar.unavailable = True
+    seconds.now += 300
+    for _ in range(3):
+        assert await keys.key(key.key_id) is not None
+    assert gate.asked == 1
+    seconds.now += 10
+    assert await keys.key(key.key_id) is not None
+    assert gate.asked == 2
+    sidecar.unavailable = False
+    sidecar.on_invoke("task-api", "/.well-known/jwks.json", json=SigningKey().jwks)
+    seconds.now += 9
+    assert await keys.key(key.key_id) is not None
+    seconds.now += 1
+    assert await keys.key(key.key_id) is None
+    assert gate.asked == 3
+
+
+@pytest.mark.parametrize("answer", [{"keys": 1}, {}])
+async def test_nonsense_takes_no_keys_away(
+    sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds, answer: dict[str, Any]
+) -> None:
+    keys = SiblingKeys(sidecar)
+    await keys.key(key.key_id)
+    sidecar.on_invoke("task-api", "/.well-known/jwks.json", json=answer)
+    seconds.now += 300
+    assert await keys.key(key.key_id) is not None
+    assert len(sidecar.invocations) == 2
+
+
+async def test_many_at_once_fetch_old_keys_again_once(
+    sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = SiblingKeys(sidecar)
+    await keys.key(key.key_id)
+    gate = Gate(sidecar, monkeypatch)
+    sidecar.on_invoke("task-api", "/.well-known/jwks.json", json=SigningKey().jwks)
+    seconds.now += 300
+    waiting = [asyncio.create_task(keys.key(key.key_id)) for _ in range(20)]
+    await asyncio.sleep(0.01)
+    assert gate.asked == 1
+    gate.opened.set()
+    assert await asyncio.gather(*waiting) == [None] * 20
+    assert gate.asked == 1
+
+
+async def test_nobody_with_a_known_key_waits_long_for_newer_ones(
+    sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = SiblingKeys(sidecar)
+    await keys.key(key.key_id)
+    gate = Gate(sidecar, monkeypatch)
+    seconds.now += 300
+    async with asyncio.timeout(1.5):
+        assert await keys.key(key.key_id) is not None
+    seconds.now += 0.5
+    async with asyncio.timeout(0.25):
+        assert await keys.key(key.key_id) is not None
+    sidecar.on_invoke("task-api", "/.well-known/jwks.json", json=SigningKey().jwks)
+    gate.opened.set()
+    await asyncio.sleep(0.01)
+    assert await keys.key(key.key_id) is None
+    assert gate.asked == 1
 
 
 async def test_who_comes_while_keys_are_fetched_waits_for_them(

@@ -33,7 +33,12 @@ FAMILY_CLAIM = "fam"
 ROLES_CLAIM = "roles"
 JWKS_PATH = "/.well-known/jwks.json"
 LEEWAY_SECONDS = 5
+KEYS_KEPT_SECONDS = 300
+"""How long others may keep the key set: a new key is listed that long before it signs (SECURITY.md), and one that was
+taken back may be good to them for that long."""
 REFETCH_SECONDS = 10.0
+_PATIENCE_SECONDS = 0.5
+_NEVER = float("-inf")
 _LONGEST_TOKEN = 4096
 _LONGEST_KEY_ID = 128
 _VERIFIED_MAX = 4_096
@@ -74,44 +79,52 @@ class StaticKeys:
 
 
 class SiblingKeys:
-    """The keys that the issuing service publishes (JWKS, RFC 7517), fetched by service invocation and kept.
+    """The keys that the issuing service publishes (JWKS, RFC 7517), fetched by service invocation and kept for 300 s.
 
-    An unknown key id has them fetched again, at most every 10 s, so that made-up key ids cannot make us ask.
+    A set that is older is fetched again, so that a key that was taken back is not good for longer; whose key is known
+    waits half a second for that at most. An unknown key id has the keys fetched again, too. Both happen at most every
+    10 s, so that neither made-up key ids nor an issuer that is away make us ask without end.
     """
 
     def __init__(self, sidecar: Sidecar, app_id: str = TASK_API) -> None:
         self._sidecar = sidecar
         self._app_id = app_id
         self._keys: dict[str, Ed25519PublicKey] = {}
-        self._asked_at: float | None = None
+        self._asked_at = self._fetched_at = _NEVER
         self._fetching: asyncio.Task[None] | None = None
 
     async def key(self, key_id: str) -> Ed25519PublicKey | None:
         """The key, or None. Raises SidecarError when no keys were ever had and they cannot be fetched."""
-        if key_id not in self._keys and self._fetching is None and self._may_ask():
+        known = key_id in self._keys
+        old = monotonic() - self._fetched_at >= KEYS_KEPT_SECONDS
+        if (old or not known) and self._fetching is None and self._may_ask():
             self._asked_at = monotonic()
-            self._fetching = asyncio.create_task(self._fetch())
-        if key_id not in self._keys and self._fetching is not None:
-            try:
-                # Who comes meanwhile waits for the same answer, or a good token would pass for one of an unknown key.
-                await asyncio.shield(self._fetching)
-            except SidecarError:
-                if not self._keys:
-                    # Nobody could be let in until the wait is over, so the next one may ask at once.
-                    self._asked_at = None
-                    raise
-                _log.warning("keys_not_fetched", app_id=self._app_id)
+            self._fetching = asyncio.create_task(self._fetch(self._asked_at))
+        if self._fetching is not None and not known:
+            # Who comes meanwhile waits for the same answer, or a good token would pass for one of an unknown key.
+            await asyncio.shield(self._fetching)
+        elif self._fetching is not None and old:
+            # Not for each who comes: while the issuer hangs, its keys of before are good.
+            left = self._asked_at + _PATIENCE_SECONDS - monotonic()
+            await asyncio.wait({self._fetching}, timeout=max(0.0, left))
         return self._keys.get(key_id)
 
     def _may_ask(self) -> bool:
-        return self._asked_at is None or monotonic() - self._asked_at >= REFETCH_SECONDS
+        return monotonic() - self._asked_at >= REFETCH_SECONDS
 
-    async def _fetch(self) -> None:
+    async def _fetch(self, asked_at: float) -> None:
+        """Take up what is published now, or keep what there is. Raises SidecarError when there is nothing."""
         try:
             answer = await self._sidecar.invoke(self._app_id, "GET", JWKS_PATH)
             if not answer.is_success:
                 raise SidecarError(f"keys of {self._app_id}: {answer.status_code}")
-            self._keys = parse_jwks(answer.content)
+            self._keys, self._fetched_at = parse_jwks(answer.content), asked_at
+        except SidecarError:
+            if not self._keys:
+                # Nobody could be let in until the wait is over, so the next one may ask at once.
+                self._asked_at = _NEVER
+                raise
+            _log.warning("keys_not_fetched", app_id=self._app_id)
         finally:
             self._fetching = None
 

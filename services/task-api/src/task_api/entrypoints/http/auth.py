@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
-from service_kit.auth import JWKS_PATH, Principal
+from service_kit.auth import JWKS_PATH, KEYS_KEPT_SECONDS, Principal
 from service_kit.problems import Problem
 from task_api.application.audit import Audit
 from task_api.application.sessions import Registration, Session, Sessions
@@ -18,9 +18,6 @@ from task_api.entrypoints.http.documented import NOT_MODIFIED, problems
 from task_api.entrypoints.http.fields import Answer
 from task_api.entrypoints.http.origins import origin_of
 from task_api.entrypoints.http.task_answers import json_answer
-
-KEYS_KEPT_SECONDS = 300
-"""How long others may keep the key set: a new key is listed that long before it signs (SECURITY.md)."""
 
 
 class KeySetAnswer(Answer):
