@@ -112,9 +112,11 @@ _CREATE_EXAMPLES: list[dict[str, Any]] = [
 
 
 def _with_moment(body: Any) -> Any:
-    """The clients of /todos write a moment into due_date."""
-    due = body.get("due_date") if speaks_of_todos() and isinstance(body, dict) else None
-    if isinstance(due, str) and "T" in due and body.get("due_at") is None:
+    """The clients of /todos write a moment into due_date, and null to clear it."""
+    if not (speaks_of_todos() and isinstance(body, dict) and "due_date" in body):
+        return body
+    due = body["due_date"]
+    if body.get("due_at") is None and (due is None or (isinstance(due, str) and "T" in due)):
         # Still named, since PUT wants every field; a moment takes the place of a date anyhow.
         return body | {"due_at": due, "due_date": None}
     return body
