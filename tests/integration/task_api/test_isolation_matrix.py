@@ -118,7 +118,7 @@ ids = [f"{method} {path}" for method, path in GUARDED]
 def test_every_route_has_its_rule(app: Any) -> None:
     # All there are, those that no document shows too. What has no methods would take any.
     served = {
-        (method, route.path)
+        (method, getattr(route, "path_format", None) or route.path)
         for route in iter_route_contexts(app.routes)
         for method in getattr(route, "methods", None) or {"ANY"}
     }

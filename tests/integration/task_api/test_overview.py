@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
+from uuid import UUID
 
+import pytest
 from tests.integration.task_api.deliveries import cut_off_at
 
 from task_api.adapters.postgres.task_reader import PostgresTaskReader
@@ -33,6 +36,30 @@ async def test_tags_are_counted_renamed_and_merged(ada: Any, bob: Any) -> None:
     await ada.call("PATCH", "/api/v1/tags/home", 422, json={"name": " "})
 
 
+@pytest.mark.parametrize("tag", ["work/home", "/", "a/", "//", "two\nlines", "100% /?#", "house"])
+async def test_a_tag_may_hold_what_divides_paths(ada: Any, tag: str) -> None:
+    await ada.create(tags=[tag])
+    path = f"/api/v1/tags/{quote(tag, safe='')}"
+    renamed = await ada.call("PATCH", path, 200, json={"name": "new/name"})
+    assert (renamed.json()["updated"], await tags(ada)) == (1, {"new/name": 1})
+    merged = await ada.call("PATCH", "/api/v1/tags/new%2Fname", 200, json={"name": "plain"})
+    assert (merged.json()["updated"], await tags(ada)) == (1, {"plain": 1})
+
+
+async def test_the_tag_in_the_path_has_its_length_and_one_template(ada: Any, app: Any, http: Any) -> None:
+    await ada.call("PATCH", f"/api/v1/tags/{'x/' * 26}", 422, json={"name": "new"})
+    await ada.call("PATCH", "/api/v1/tags/one%2Ftemplate", 200, json={"name": "new"})
+    assert [path for path in app.openapi()["paths"] if "{tag" in path] == ["/api/v1/tags/{tag}"]
+    counted = (await http.get("/metrics")).text
+    assert 'route="/api/v1/tags/{tag}"' in counted
+    assert "one/template" not in counted
+    assert "{tag:" not in counted
+    # Without a tag it is the address of all of them.
+    assert (await ada.call("GET", "/api/v1/tags/", 307)).headers["location"] == "/api/v1/tags"
+    wrong = await ada.call("GET", "/api/v1/tags/work%2Fhome", 405)
+    assert wrong.headers["allow"] == "PATCH"
+
+
 async def test_more_tasks_than_one_chunk_are_renamed_as_one_change(ada: Any) -> None:
     many = [{"title": str(n), "tags": ["old"]} for n in range(230)]
     await ada.call("POST", f"{TASKS}/bulk", 201, json={"tasks": many})
@@ -43,16 +70,25 @@ async def test_more_tasks_than_one_chunk_are_renamed_as_one_change(ada: Any) -> 
     assert await tags(ada) == {"old": 230}
 
 
-async def test_a_rename_that_ended_early_tells_what_it_did(ada: Any, engine: Any, rows: Any) -> None:
-    """The connection is lost in the second chunk; whose tasks that has is the database's choice."""
+async def test_a_rename_that_ended_early_tells_what_it_did(
+    ada: Any, engine: Any, rows: Any, monkeypatch: Any
+) -> None:
+    """The connection is lost in the second chunk."""
     many = [{"title": str(n), "tags": ["old"]} for n in range(150)]
     made = (await ada.call("POST", f"{TASKS}/bulk", 201, json={"tasks": many})).json()["items"]
-    first = {str(one) for one in await PostgresTaskReader(engine).tagged(ada.id, "old", 100)}
-    later = next(task["id"] for task in made if task["id"] not in first)
-    async with cut_off_at(engine, rows, later):
+    *first, last = sorted(task["id"] for task in made)
+    first = first[:100]
+    find = PostgresTaskReader.tagged
+
+    async def by_id(reader: PostgresTaskReader, user_id: UUID, tag: str, limit: int) -> list[UUID]:
+        # Which come first is the database's choice otherwise.
+        return sorted(await find(reader, user_id, tag, len(many)))[:limit]
+
+    monkeypatch.setattr(PostgresTaskReader, "tagged", by_id)
+    async with cut_off_at(engine, rows, last):
         answer = await ada.call("PATCH", "/api/v1/tags/old", 200, json={"name": "new"})
     body = answer.json()
-    assert {item["id"] for item in body["items"]} == first
+    assert [item["id"] for item in body["items"]] == first
     (rest,) = body["failed"]
     assert (rest.keys(), rest["error_code"]) == ({"error_code", "detail"}, "storage_unavailable")
     assert await tags(ada) == {"new": 100, "old": 50}

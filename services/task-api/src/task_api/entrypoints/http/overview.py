@@ -5,6 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Response
+from starlette.convertors import Convertor, register_url_convertor
 
 from event_contracts.values import TaskStatus
 from service_kit.auth import Principal
@@ -19,6 +20,22 @@ from task_api.entrypoints.http.task_bulk import bulk_answer
 from task_api.entrypoints.http.undo_tokens import UndoTokens
 
 STATS_DAYS = 30
+
+
+class _TagInPath(Convertor[str]):
+    """A tag to the end of the path: `/` in it has been decoded before routes are tried. Unlike `path` it is never
+    empty, which would take the address of all tags, and it may hold the line breaks that a tag may."""
+
+    regex = "(?s:.+)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("tag", _TagInPath())
 
 
 class TagAnswer(Answer):
@@ -65,7 +82,7 @@ def overview_routes(callers: Callers, means: Means, reader: TaskReader, undo: Un
         body = TagsAnswer(items=tuple(TagAnswer.model_validate(one) for one in found))
         return json_answer(body, 200, headers)
 
-    @router.patch("/api/v1/tags/{tag}", response_model=BulkAnswer, responses=problems(400, 401, 409, 422))
+    @router.patch("/api/v1/tags/{tag:tag}", response_model=BulkAnswer, responses=problems(400, 401, 409, 422))
     async def rename(
         tag: Annotated[str, Path(min_length=1, max_length=50)],
         body: TagRename,
