@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -167,6 +168,27 @@ async def test_ten_thousand_ordinary_tasks_fit_into_one_import(ada: Any, bob: An
     assert outcome["imported"] + outcome["skipped"] == many, outcome
     assert (outcome["warnings"], outcome["failed"]) == ([], [])
     assert compared(await export(bob)) == compared(await export(ada))
+
+
+async def test_a_past_state_has_the_completion_that_was_brought_along(ada: Any, bob: Any, clock: Any) -> None:
+    """It was completed elsewhere: no line of its history says when."""
+    task = await ada.create("Plain")
+    done = (await ada.call("POST", f"{TASKS}/{task['id']}/complete", 200)).json()
+    clock.advance(timedelta(minutes=1))
+    await bring(bob, orjson.dumps(await export(ada)))
+    (brought,) = (await bob.call("GET", TASKS, 200)).json()["items"]
+    one = f"{TASKS}/{brought['id']}"
+    then = {"as_of": "2026-01-05T09:01:30Z"}
+    assert brought["completed_at"] == done["completed_at"] == "2026-01-05T09:00:00Z"
+    assert (await bob.call("GET", one, 200, params=then)).json() == brought
+    clock.advance(timedelta(minutes=1))
+    await bob.call("PATCH", one, 200, json={"title": "Plainer"})
+    assert (await bob.call("GET", one, 200, params=then)).json() == brought
+    # Completed again it has another time, which is not that of then.
+    await bob.call("POST", f"{one}/complete", 200, json={"completed": False})
+    await bob.call("POST", f"{one}/complete", 200)
+    past = (await bob.call("GET", one, 200, params=then)).json()
+    assert (past["completed"], past["completed_at"]) == (True, None)
 
 
 async def test_the_own_export_changes_nothing(ada: Any, follow: Any) -> None:

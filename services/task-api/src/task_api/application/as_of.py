@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import takewhile
@@ -33,15 +34,18 @@ async def task_as_of(reader: TaskReader, user_id: UUID, task_id: UUID, moment: d
     if task.deleted_at is not None:
         raise TaskNotFound("the task was deleted at that time")
     last = known[-1]
-    completed_at = _completed_at(task, known)
+    completed_at = _completed_at(task, known, revisions)
     return TaskView(replace(task, version=last.version, updated_at=last.at, completed_at=completed_at), None)
 
 
-def _completed_at(task: Task, known: list[Revision]) -> datetime | None:
+def _completed_at(task: Task, known: Sequence[Revision], all_of_them: Sequence[Revision]) -> datetime | None:
     if task.status is not TaskStatus.COMPLETED:
         return None
     for revision in reversed(known):
         change = revision.changes.get("status")
         if change is not None and change.new == TaskStatus.COMPLETED:
             return revision.at
-    return None
+    if any("status" in revision.changes for revision in all_of_them):
+        # It was brought in as completed, and what it has now is of another completion, or none.
+        return None
+    return task.completed_at
