@@ -72,6 +72,26 @@ async def test_a_disabled_account_is_shut_at_once(admin: Any, ada: Any, http: An
     assert (await http.post("/api/v1/auth/login", json=login)).status_code == 200
 
 
+async def test_an_account_that_is_being_erased_is_not_enabled_again(
+    admin: Any, ada: Any, http: Any, rows: Any
+) -> None:
+    await ada.call("DELETE", "/api/v1/users/me", 202, json={"password": PASSWORD})
+    enable = {"role": "admin", "disabled": False}
+    refused = (await admin.call("PATCH", f"{ADMIN}/users/{ada.id}", 409, json=enable)).json()
+    assert refused["error_code"] == "account_erased"
+    shown = (await admin.call("GET", f"{ADMIN}/users/{ada.id}", 200)).json()
+    assert (shown["role"], shown["disabled_at"] is not None) == ("user", True)
+    assert ("account_changed_by_admin", True) not in await actions(admin, ada)
+    await admin.call("PATCH", f"{ADMIN}/users/{ada.id}", 200, json={"disabled": True})
+    # Were it open all the same, no password would be its own: least of all the one that stands in for nobody's.
+    await rows("UPDATE users SET disabled_at = NULL WHERE id = :id", id=ada.id)
+    (erased,) = await rows("SELECT email FROM users WHERE id = :id", id=ada.id)
+    for password in (PASSWORD, "a password that nobody has"):
+        login = {"email": erased["email"], "password": password}
+        assert (await http.post("/api/v1/auth/login", json=login)).status_code == 401
+    await rows("UPDATE users SET disabled_at = now() WHERE id = :id", id=ada.id)
+
+
 async def test_a_new_role_counts_with_the_next_login(admin: Any, ada: Any, http: Any) -> None:
     await admin.call("PATCH", f"{ADMIN}/users/{ada.id}", 200, json={"role": "admin"})
     await ada.call("GET", "/api/v1/tasks", 401)

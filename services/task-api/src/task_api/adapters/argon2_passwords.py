@@ -33,10 +33,11 @@ class Argon2Passwords:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._hasher.hash, password)
 
     async def matches(self, password: str, kept: str | None) -> bool:
-        """Whether the password is the one behind the hash; without a hash the same work is done for a no."""
+        """Whether the password is the one behind the hash; without one the same work is done for a no."""
         loop = asyncio.get_running_loop()
         same = await loop.run_in_executor(self._threads, self._verify, kept or self._nobodys, password)
-        return same and kept is not None
+        # An erasure leaves an empty hash: then it was nobody's that was checked.
+        return same and bool(kept)
 
     def is_outdated(self, kept: str) -> bool:
         """Whether a hash was made with other costs than today's."""

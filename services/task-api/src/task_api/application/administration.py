@@ -37,7 +37,8 @@ class ManagedAccounts(Protocol):
     ) -> tuple[Managed, Sequence[UUID]] | None:
         """Write what is not None, revoke the account's sessions and note it, all at once, at the time of the line.
 
-        Gives the account as it is now, and the families that ended; None, and no line, when there is none.
+        Gives the account as it is now, and the families that ended; None, and no line, when there is none. Raises
+        AccountErased when one is to be enabled whose erasure was asked for, and writes nothing.
         """
 
 
@@ -52,7 +53,7 @@ class Administration:
     async def change(
         self, user_id: UUID, *, role: str | None, disabled: bool | None, admin_id: UUID, origin: Origin
     ) -> Managed:
-        """Change the role, disable or enable; its sessions end either way. Raises AccountUnknown."""
+        """Change the role, disable or enable; its sessions end either way. Raises AccountUnknown, AccountErased."""
         asked: dict[str, Any] = {"role": role, "disabled": disabled}
         detail = {"admin": str(admin_id)} | {
             name: value for name, value in asked.items() if value is not None

@@ -197,6 +197,10 @@ class AccountUnknown(AccountError):
     """There is no such account."""
 
 
+class AccountErased(AccountError):
+    """The person asked for the account to be erased: it does not open again."""
+
+
 class ApiKeyNotFound(AccountError):
     """There is no such API key of this user."""
 

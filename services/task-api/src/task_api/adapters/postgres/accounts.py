@@ -23,7 +23,7 @@ from task_api.application.administration import Managed
 from task_api.application.audit import AuditLine
 from task_api.application.ports import Position
 from task_api.domain.account import Account, email_key
-from task_api.domain.errors import EmailTaken
+from task_api.domain.errors import AccountErased, EmailTaken
 
 _COLUMNS = (
     "id",
@@ -220,7 +220,7 @@ class PostgresAccounts:
     async def manage(
         self, user_id: UUID, role: str | None, disabled: bool | None, line: AuditLine
     ) -> tuple[Managed, Sequence[UUID]] | None:
-        """Write what is not None, revoke the sessions and append the line, together."""
+        """Write what is not None, revoke the sessions and append the line, together. Raises AccountErased."""
         at = line.at
         values: dict[str, Any] = {"updated_at": at}
         if role is not None:
@@ -232,6 +232,9 @@ class PostgresAccounts:
             row = (await work.connection.execute(changed)).mappings().one_or_none()
             if row is None:
                 return None
+            if disabled is False and row["erase_requested_at"] is not None:
+                # Asked of the row as it is locked; what was written is rolled back.
+                raise AccountErased("the account is being erased: it cannot be enabled again")
             family = session_families
             ended = await work.connection.execute(
                 update(family)

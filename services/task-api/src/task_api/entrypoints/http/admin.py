@@ -113,10 +113,10 @@ def admin_routes(
     @router.patch(
         f"{_ROOT}/users/{{user_id}}",
         response_model=AdminUserAnswer,
-        responses=problems(400, 401, 403, 404, 422),
+        responses=problems(400, 401, 403, 404, 409, 422),
     )
     async def change(user_id: UUID, body: AdminUserPatch, admin: Admin, request: Request) -> Response:
-        """Change an account's role, or disable it; its sessions end."""
+        """Change an account's role, or disable it; its sessions end. One that is being erased is not enabled again."""
         found = await administration.change(
             user_id,
             role=body.role,

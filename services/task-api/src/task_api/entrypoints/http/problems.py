@@ -32,6 +32,7 @@ _PLAIN: dict[type[Exception], tuple[int, str]] = {
     errors.LaterInstances: (409, "later_instances"),
     errors.SuccessorTouched: (409, "successor_touched"),
     errors.AccountUnknown: (404, "account_not_found"),
+    errors.AccountErased: (409, "account_erased"),
     errors.ApiKeyNotFound: (404, "api_key_not_found"),
     errors.TooManyApiKeys: (409, "too_many_api_keys"),
     errors.PushSubscriptionNotFound: (404, "push_subscription_not_found"),
