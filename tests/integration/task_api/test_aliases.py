@@ -98,7 +98,9 @@ async def test_a_patch_of_a_todo_clears_nothing_that_it_does_not_name(ada: Any) 
 
 
 async def test_a_moment_is_cleared_by_the_name_it_came_under(ada: Any) -> None:
-    made = (await ada.call("POST", TODOS, 201, json={"title": "A", "due_date": "2026-01-09T10:00:00Z"})).json()
+    made = (
+        await ada.call("POST", TODOS, 201, json={"title": "A", "due_date": "2026-01-09T10:00:00Z"})
+    ).json()
     one = f"{TODOS}/{made['id']}"
     assert made["due_at"] == "2026-01-09T10:00:00Z"
     cleared = (await ada.call("PATCH", one, 200, json={"due_date": None})).json()
