@@ -25,7 +25,9 @@ CALLS = [
     ("GET", "/api/v1/series/{series}/history", None, 1),
     # Lock, read beside, the series' rule, write, COMMIT.
     ("PATCH", "{task}", {"title": "x"}, 5),
-    ("PATCH", "{task}", {"reminders": FULL["reminders"]}, 5),
+    ("PATCH", "{task}", {"reminders": [{"offset": f"PT{hours}H"} for hours in range(1, 11)]}, 5),
+    # Of what is so already nothing is written.
+    ("PATCH", "{task}", {"reminders": FULL["reminders"]}, 4),
     # Lock the series, lock, read beside, write, COMMIT; then the successor.
     ("POST", "{task}/complete", None, 6),
     ("POST", "{task}/skip", None, 5),
