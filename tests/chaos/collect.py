@@ -78,7 +78,7 @@ async def collect(instance: Instance, people: Sequence[Person]) -> Facts:
     activity = dict(await _side_by_side(owners.items(), lambda one: _activity(by_id[one[1]], one[0])))
     published, announced, dead_letters = await _kafka(instance.kafka_bootstrap)
     async with Redis.from_url(instance.redis_url, decode_responses=True) as redis:
-        scheduled = await _schedules(redis)
+        scheduled = await schedules(redis)
     mails = await asyncio.to_thread(instance.mail)
     return Facts(
         now=datetime.now(UTC),
@@ -160,7 +160,8 @@ async def _indexes(redis: Redis) -> tuple[dict[str, list[str]], dict[str, int]]:
     return overdue, {key: count for key, count in deliveries.items() if count}
 
 
-async def _schedules(redis: Redis) -> dict[str, int]:
+async def schedules(redis: Redis) -> dict[str, int]:
+    """The version of each task's schedule; empty without a marker."""
     marker = await read_marker(redis, REMINDERS)
     if marker is None:
         return {}
