@@ -146,7 +146,7 @@ def people_data_routes(
     @router.get(
         "/api/v1/users/me/export",
         response_class=StreamingResponse,
-        responses={**problems(401, 403, 409), **_DOCUMENT},
+        responses={**problems(401, 403, 409, 422), **_DOCUMENT},
     )
     async def everything(principal: Session, request: Request, for_import: ForImport = False) -> Response:
         """Everything that is kept of the caller, as of one moment, deleted tasks included. One at a time."""
