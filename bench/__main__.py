@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from bench import kept
+from bench import kept, machine
 from bench.figures import Figure, line, table
 from bench.parts import PARTS
 
@@ -28,9 +28,9 @@ def main() -> None:
     if chosen.keep and chosen.quick:
         parser.error("small sizes are not for keeping")
     out: Path = chosen.out or (kept.shared() if chosen.keep else kept.local("bench"))
-    figures, failed = list[Figure](), list[str]()
+    facts, figures, failed = machine.facts(), list[Figure](), list[str]()
     for name in chosen.parts or PARTS:
-        origin = kept.Origin()
+        origin = kept.Origin(facts)
         began = time.perf_counter()
         print(f"\n{name}", flush=True)
         try:

@@ -258,7 +258,7 @@ def bounds(costs: Costs, profile: Profile = Profile(), sizes: Sizes = Sizes()) -
         Bound(at * sizes.database_bytes / GIB / one.database_gib, "the disk of one PostgreSQL",
               "tables partitioned by user; old tasks archived"),
         Bound(at * sizes.redis_bytes / GIB / one.redis_gib, "the memory of one Redis",
-              "shards of the due index on Redis Cluster, by their hash tags"),
+              "fewer entries an inbox keeps, then shards on Redis Cluster, by hash tags"),
         Bound(at * 20_000 / one.streams, "live streams of one notifier", "replicas: a stream is read from Redis"),
         Bound(at * sizes.broker_cores * sizes.full / one.kafka_cores, "the processor of one broker", "brokers"),
     ]  # fmt: skip

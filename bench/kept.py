@@ -18,11 +18,12 @@ LOCAL = RESULTS / "local"
 
 
 class Origin:
-    """Where a measurement that begins now comes from."""
+    """Where a measurement that begins now comes from; `facts` are those of the moment before the first of its run, for
+    the machine's load is then that of others."""
 
-    def __init__(self) -> None:
+    def __init__(self, facts: Mapping[str, Any] | None = None) -> None:
         self._began = time.time()
-        self._facts, self._commit, self._stolen = machine.facts(), _commit(), machine.Stolen()
+        self._facts, self._commit, self._stolen = facts or machine.facts(), _commit(), machine.Stolen()
 
     def told(self) -> dict[str, Any]:
         """Give it, once the measurement is over."""
