@@ -14,11 +14,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     JsonValue,
     StringConstraints,
     model_validator,
 )
-from pydantic_core import PydanticKnownError
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from event_contracts.series import EXDATES_MAX
 from event_contracts.tasks import DESCRIPTION_MAX, TAGS_MAX, TITLE_MAX, ReminderOffset
@@ -63,20 +65,32 @@ def _storable(text: str) -> str:
     return text
 
 
-STORABLE = AfterValidator(_storable)
+class _Storable:
+    """Refuses what PostgreSQL cannot keep, and says so in the API's document."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(_storable, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "pattern": r"^[^\x00]*$"}
+
+
+STORABLE = _Storable()
 """To be put last: constraints after it would see what it gives, and not strip before they count."""
 Plain = Annotated[str, STORABLE]
 
 Title = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=TITLE_MAX),
-    AfterValidator(_storable),
+    STORABLE,
 ]
-Description = Annotated[str, StringConstraints(max_length=DESCRIPTION_MAX), AfterValidator(_storable)]
+Description = Annotated[str, StringConstraints(max_length=DESCRIPTION_MAX), STORABLE]
 Tag = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=TAG_MAX),
-    AfterValidator(_storable),
+    STORABLE,
 ]
 
 
