@@ -62,13 +62,11 @@ def _figures(result: dict[str, Any], file: str) -> str:
 
 
 def _origin(result: dict[str, Any], file: str) -> str:
-    machines = [part["machine"] for part in result["parts"].values()]
-    size = " with small sizes (`--quick`)" if any(part["quick"] for part in result["parts"].values()) else ""
-    of = machines[0]
+    of = next(iter(result["parts"].values()))["machine"]
     missing = [name for name in PARTS if name not in result["parts"]]
     lacking = f" Not measured: {', '.join(missing)}." if missing else ""
     return (
-        f"`{file}`{size}: {of['processor']}, {of['cores']} cores, {of['memory_gib']} GiB, "
+        f"`{file}`: {of['processor']}, {of['cores']} cores, {of['memory_gib']} GiB, "
         f"Python {of['python']}.{lacking}"
     )
 

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from bench.events import snapshot
 from bench.notifier.arena import Arena
 from bench.notifier.clients import Client, open_clients
+from bench.redis_memory import used_memory
 from redis.asyncio import Redis
 
 from notifier.adapters.redis_inbox import RedisInbox
@@ -100,7 +101,7 @@ async def inbox_writes(redis: Redis, seconds: int, listener: Client | None) -> R
     bytes that each takes in Redis, as long as none makes way for another."""
     inbox = RedisInbox(redis, limit=10_000, lease=timedelta(seconds=40))
     people = [uuid4() for _ in range(200)] if listener is None else [listener.user_id]
-    used, until, written = await _used_memory(redis), perf_counter() + seconds, 0
+    used, until, written = await used_memory(redis), perf_counter() + seconds, 0
 
     async def write(share: int) -> None:
         nonlocal written
@@ -112,17 +113,13 @@ async def inbox_writes(redis: Redis, seconds: int, listener: Client | None) -> R
 
     await asyncio.gather(*(write(share) for share in range(_WRITERS)))
     who = "nobody listens" if listener is None else "the person listens"
-    each = round((await _used_memory(redis) - used) / written)
+    each = round((await used_memory(redis) - used) / written)
     return {
         "measure": f"inbox entries, {who}",
         "n": written,
         "a_second": round(written / seconds),
         "bytes_each": each,
     }
-
-
-async def _used_memory(redis: Redis) -> int:
-    return int((await redis.info("memory"))["used_memory"])
 
 
 def _message(user_id: UUID) -> Message:

@@ -7,6 +7,7 @@ from typing import Self
 from uuid import UUID, uuid4
 
 import orjson
+from bench.redis_memory import used_memory
 from redis.asyncio import Redis
 
 from event_contracts.reminders import ScheduleReason
@@ -61,7 +62,7 @@ class Store:
 
     async def used_memory(self) -> int:
         """Give the bytes that Redis uses for data and overhead."""
-        return int((await self._redis.info("memory"))["used_memory"])
+        return await used_memory(self._redis)
 
 
 def _document(task: UUID, user: UUID, one: UUID, at: datetime) -> bytes:

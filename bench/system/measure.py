@@ -12,6 +12,7 @@ from bench.http_client import Connection, encode
 from bench.load import Block, Requests, arrivals, closed_loop, open_loop
 from bench.place import Place, found
 from bench.postgres import Store
+from bench.redis_memory import used_memory
 from bench.requests import Person
 from redis.asyncio import Redis
 
@@ -157,11 +158,11 @@ async def _kept(place: Place, store: Store, people: list[Person], plan: Plan, se
     """What a new task with a reminder leaves behind, once all have handled its events."""
     async with Redis.from_url(place.instance.redis_url) as redis:
         await _until_all_is_told(store)
-        used, told = await _used_memory(redis), await store.bytes_of(*LEDGERS)
+        used, told = await used_memory(redis), await store.bytes_of(*LEDGERS)
         block = await closed_loop(place["task-api"].port, requests.creating(people), CLIENTS, plan.seconds)
         await _until_all_is_told(store)
         made = len(block.latencies)
-        seen.redis_bytes = (await _used_memory(redis) - used) / made
+        seen.redis_bytes = (await used_memory(redis) - used) / made
         seen.ledger_bytes = (await store.bytes_of(*LEDGERS) - told) / made
 
 
@@ -173,7 +174,3 @@ async def _until_all_is_told(store: Store) -> None:
         while lines != before:
             await asyncio.sleep(_TOLD_AFTER)
             before, lines = lines, await store.count("task_activity")
-
-
-async def _used_memory(redis: Redis) -> int:
-    return int((await redis.info("memory"))["used_memory"])

@@ -55,7 +55,7 @@ def latest(model: Model, facts: Facts, faults: Iterable[tuple[datetime, datetime
     That is after its time; after it was last asked for, as when a task is opened again after its time; and after all
     `faults` (from, until) were over that began before it came.
     """
-    late, over = [0.0], sorted(faults)
+    late, over = [0.0], list(faults)
     for one in facts.inbox:
         task = model.tasks.get(one.task_id)
         if task is not None and (spell := task.spells.get(one.fire)) is not None:
@@ -125,7 +125,6 @@ def _successors(series: Series, facts: Facts) -> Iterator[Finding]:
 def _heard(model: Model, known: Iterable[Task], facts: Facts) -> Iterator[Finding]:
     """What fell due is in the inbox exactly once, as is what was seen there; what was given up in time is not."""
     count = Counter(entry.fire for entry in facts.inbox)
-    seen_at = {entry.fire: entry.at for entry in facts.inbox}
     mine: set[Fire] = set()
     for task in known:
         mine.update(task.spells)
@@ -143,9 +142,9 @@ def _heard(model: Model, known: Iterable[Task], facts: Facts) -> Iterator[Findin
     for entry in facts.inbox:
         task_ = model.tasks.get(entry.task_id)
         if entry.fire not in mine and not (task_ and task_.unknown):
-            yield Finding(Harm.WRONG, "an entry that nobody asked for", entry.task_id, seen_at[entry.fire])
+            yield Finding(Harm.WRONG, "an entry that nobody asked for", entry.task_id, entry.at)
         if task_ is not None and entry.user_id != task_.user_id:
-            yield Finding(Harm.WRONG, "an entry in somebody else's inbox", entry.task_id, seen_at[entry.fire])
+            yield Finding(Harm.WRONG, "an entry in somebody else's inbox", entry.task_id, entry.at)
         if entry.notification_id != notification_of(entry.fire):
             yield Finding(Harm.WRONG, "a notification under an id of its own", entry.task_id, entry.fire[1])
     for fire, ids in facts.announced.items():

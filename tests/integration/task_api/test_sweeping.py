@@ -106,14 +106,23 @@ async def test_kept_answers_go_after_a_day(
     assert await rows("SELECT 1 FROM idempotency_keys WHERE user_id = :id", id=ada.id) == []
 
 
+async def logged_out(person: Any, rows: Any) -> tuple[Principal, Principal]:
+    """Who held a token of the session that was ended, and who holds one of another."""
+    (family,) = await rows("SELECT id FROM session_families WHERE user_id = :id", id=person.id)
+    await person.call("POST", "/api/v1/auth/logout", 204)
+    ended, another = (
+        Principal(person.id, frozenset(), id_, "t") for id_ in (UUID(str(family["id"])), UUID(int=7))
+    )
+    return ended, another
+
+
 async def test_a_wipe_while_the_last_minute_is_looked_up_is_no_complete_mirror(
     ada: Any, engine: Any, redis_url: str, rows: Any
 ) -> None:
     """What is written then are a few of many: they must not say that there are no others."""
-    (family,) = await rows("SELECT id FROM session_families WHERE user_id = :id", id=ada.id)
-    await ada.call("POST", "/api/v1/auth/logout", 204)
-    ended = Principal(ada.id, frozenset(), UUID(str(family["id"])), "t")
-    another = Principal(ada.id, frozenset(), UUID(int=7), "t")
+    ended, another = await logged_out(ada, rows)
+    assert ended.family_id is not None
+    lost = family_key(ended.family_id)
     async with Redis.from_url(redis_url, decode_responses=True) as redis:
 
         class Wiped(PostgresAccounts):
@@ -122,7 +131,7 @@ async def test_a_wipe_while_the_last_minute_is_looked_up_is_no_complete_mirror(
             async def revoked_since(self, since: datetime) -> Sequence[UUID]:
                 if not self.wipes:
                     return await super().revoked_since(since)
-                await redis.delete(MIRROR_KEY, family_key(family["id"]))
+                await redis.delete(MIRROR_KEY, lost)
                 return [UUID(int=8)]
 
         store, siblings = Wiped(engine), Revocations(redis)
@@ -143,10 +152,9 @@ async def test_a_wipe_while_the_last_minute_is_looked_up_is_no_complete_mirror(
 async def test_ended_sessions_are_known_again_after_a_wipe(
     ada: Any, engine: Any, redis_url: str, rows: Any
 ) -> None:
-    (family,) = await rows("SELECT id FROM session_families WHERE user_id = :id", id=ada.id)
-    await ada.call("POST", "/api/v1/auth/logout", 204)
-    principal = Principal(ada.id, frozenset(), UUID(str(family["id"])), "t")
-    other = Principal(ada.id, frozenset(), UUID(int=7), "t")
+    principal, other = await logged_out(ada, rows)
+    assert principal.family_id is not None
+    ended = family_key(principal.family_id)
     async with Redis.from_url(redis_url, decode_responses=True) as redis:
         siblings = Revocations(redis)
         mine = RedisRevokedSessions(redis, PostgresAccounts(engine), 900)
@@ -154,7 +162,7 @@ async def test_ended_sessions_are_known_again_after_a_wipe(
         assert await siblings.is_revoked(principal)
         assert not await siblings.is_revoked(other)
 
-        await redis.delete(MIRROR_KEY, family_key(family["id"]))  # all that a wipe takes of it
+        await redis.delete(MIRROR_KEY, ended)  # all that a wipe takes of it
         with pytest.raises(Problem) as refused:
             await siblings.is_revoked(other)
         assert refused.value.status == 503
@@ -179,6 +187,6 @@ async def test_ended_sessions_are_known_again_after_a_wipe(
 
         # A Redis that was begun anew has another run id: what it forgot is filled in.
         await redis.set(MIRROR_KEY, "another run")
-        await redis.delete(family_key(family["id"]))
+        await redis.delete(ended)
         await mine.refill()
         assert await siblings.is_revoked(principal)

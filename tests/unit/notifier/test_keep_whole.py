@@ -125,6 +125,13 @@ class Rig:
     def raise_epoch(self, epoch: int) -> None:
         self.sidecar.on_invoke(TASK_API, "/internal/v1/epoch", json={"epoch": epoch})
 
+    async def asked_after(self, delay: timedelta, keeper: KeepWhole) -> list[str]:
+        """Since when the announcements are that it asks for, so much later."""
+        asked = len(self.sidecar.since)
+        self.clock.advance(delay)
+        await keeper.step()
+        return self.sidecar.since[asked:]
+
     async def marker(self) -> Marker | None:
         return await MarkerStore(self.state).read()
 
@@ -344,10 +351,7 @@ async def test_who_begins_after_the_loss_and_mends_it_asks_for_latecomers() -> N
     new = rig.keeper()
     await new.step()
     await new.step()
-    asked = len(rig.sidecar.since)
-    rig.clock.advance(LATECOMERS_AFTER[0])
-    await new.step()
-    assert rig.sidecar.since[asked:] == [(lost_at - LATECOMERS_SINCE).isoformat()]
+    assert await rig.asked_after(LATECOMERS_AFTER[0], new) == [(lost_at - LATECOMERS_SINCE).isoformat()]
 
 
 async def test_latecomers_begin_before_the_loss_however_long_task_api_was_away() -> None:
@@ -367,10 +371,7 @@ async def test_latecomers_begin_before_the_loss_however_long_task_api_was_away()
     await keeper.step()
     await keeper.step()
     for after in LATECOMERS_AFTER:
-        asked = len(rig.sidecar.since)
-        rig.clock.advance(after)
-        await keeper.step()
-        assert rig.sidecar.since[asked:] == [(lost_at - LATECOMERS_SINCE).isoformat()]
+        assert await rig.asked_after(after, keeper) == [(lost_at - LATECOMERS_SINCE).isoformat()]
 
 
 async def test_who_finds_another_at_it_asks_for_latecomers_afterwards() -> None:

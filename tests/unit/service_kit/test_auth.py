@@ -268,6 +268,16 @@ class Gate:
         monkeypatch.setattr(sidecar, "invoke", held)
 
 
+@pytest.fixture
+async def fetched(
+    sidecar: RecordingSidecar, key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> tuple[SiblingKeys, Gate]:
+    """Keys that were fetched, and what stands before the next question."""
+    keys = SiblingKeys(sidecar)
+    await keys.key(key.key_id)
+    return keys, Gate(sidecar, monkeypatch)
+
+
 async def test_keys_are_fetched_every_five_minutes(
     sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds
 ) -> None:
@@ -305,11 +315,9 @@ async def test_a_key_that_was_taken_back_ends_within_five_minutes(
 
 
 async def test_old_keys_serve_while_nobody_gives_newer_ones(
-    sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+    sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds, fetched: tuple[SiblingKeys, Gate]
 ) -> None:
-    keys = SiblingKeys(sidecar)
-    await keys.key(key.key_id)
-    gate = Gate(sidecar, monkeypatch)
+    keys, gate = fetched
     gate.opened.set()
     sidecar.unavailable = True
     seconds.now += 300
@@ -341,11 +349,9 @@ async def test_nonsense_takes_no_keys_away(
 
 
 async def test_many_at_once_fetch_old_keys_again_once(
-    sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+    sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds, fetched: tuple[SiblingKeys, Gate]
 ) -> None:
-    keys = SiblingKeys(sidecar)
-    await keys.key(key.key_id)
-    gate = Gate(sidecar, monkeypatch)
+    keys, gate = fetched
     sidecar.on_invoke("task-api", "/.well-known/jwks.json", json=SigningKey().jwks)
     seconds.now += 300
     waiting = [asyncio.create_task(keys.key(key.key_id)) for _ in range(20)]
@@ -357,11 +363,9 @@ async def test_many_at_once_fetch_old_keys_again_once(
 
 
 async def test_nobody_with_a_known_key_waits_long_for_newer_ones(
-    sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+    sidecar: RecordingSidecar, key: SigningKey, seconds: Seconds, fetched: tuple[SiblingKeys, Gate]
 ) -> None:
-    keys = SiblingKeys(sidecar)
-    await keys.key(key.key_id)
-    gate = Gate(sidecar, monkeypatch)
+    keys, gate = fetched
     seconds.now += 300
     async with asyncio.timeout(1.5):
         assert await keys.key(key.key_id) is not None

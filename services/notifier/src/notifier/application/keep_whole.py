@@ -9,7 +9,7 @@ was announced since some minutes before the loss is gone through some more times
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
@@ -76,8 +76,8 @@ class KeepWhole(Rebuilder):
         self._readings = AskedTogether(self._read_marker, at_most=1)
         self._whole: tuple[str, str] | None = None
         self._lost_at: datetime | None = None
-        self._latecomers_at: list[datetime] = []
-        self._latecomers_since = datetime.max.replace(tzinfo=UTC)
+        self._latecomers: list[tuple[datetime, datetime]] = []
+        """When to ask for them, and since when they were announced."""
 
     async def check(self) -> None:
         """For readiness. Raises NotReady."""
@@ -121,16 +121,18 @@ class KeepWhole(Rebuilder):
         # Latecomers, of a loss that this process has seen. Every replica does so: one may not live long enough.
         whole = (marker.generation, marker.run_id)
         if self._lost_at is not None or self._whole not in (None, whole):
-            since = (self._lost_at or now) - LATECOMERS_SINCE
-            # Those of a loss before it are still being asked for.
-            self._latecomers_since = min(since, self._latecomers_since) if self._latecomers_at else since
-            self._latecomers_at = [now + after for after in LATECOMERS_AFTER]
+            # Those of a loss before it may still be asked for.
+            since = min(
+                [(self._lost_at or now) - LATECOMERS_SINCE, *(since for _, since in self._latecomers)]
+            )
+            self._latecomers = [(now + after, since) for after in LATECOMERS_AFTER]
         self._whole, self._lost_at = whole, None
-        later = [at for at in self._latecomers_at if at > now]
-        if len(later) == len(self._latecomers_at):
+        later = [(at, since) for at, since in self._latecomers if at > now]
+        if len(later) == len(self._latecomers):
             return
+        since = self._latecomers[0][1]
         try:
-            if await self._alone(lambda: self._take_up_all(self._latecomers_since)) is None:
-                self._latecomers_at = later
+            if await self._alone(lambda: self._take_up_all(since)) is None:
+                self._latecomers = later
         except TaskApiUnavailable as error:
             log.warning("latecomers_not_asked_for", error=str(error))

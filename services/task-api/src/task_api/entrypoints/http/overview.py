@@ -5,7 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Response
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from event_contracts.values import TaskStatus
 from service_kit.auth import Principal
@@ -22,17 +22,11 @@ from task_api.entrypoints.http.undo_tokens import UndoTokens
 STATS_DAYS = 30
 
 
-class _TagInPath(Convertor[str]):
+class _TagInPath(PathConvertor):
     """A tag to the end of the path: `/` in it has been decoded before routes are tried. Unlike `path` it is never
     empty, which would take the address of all tags, and it may hold the line breaks that a tag may."""
 
     regex = "(?s:.+)"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
 
 
 register_url_convertor("tag", _TagInPath())
