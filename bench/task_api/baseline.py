@@ -33,7 +33,7 @@ from task_api.adapters.postgres.audit_log import PostgresAudit
 from task_api.adapters.postgres.database import connect
 from task_api.adapters.postgres.outbox_append import encode
 from task_api.adapters.postgres.rows import EPOCH, task_of
-from task_api.adapters.postgres.search_words import query_of
+from task_api.adapters.postgres.search_words import query_of, words_of
 from task_api.adapters.postgres.tables import tasks
 from task_api.adapters.redis_sessions import RedisRevokedSessions
 from task_api.application.announce import task_write
@@ -171,7 +171,8 @@ def _reading(callers: Callers, sessions: async_sessionmaker[AsyncSession]) -> AP
 
     @router.get(ROOT + "/search", response_model=TaskPage)
     async def search(query: Annotated[SearchQuery, Query()], principal: Reader, session: Session) -> TaskPage:
-        words = query_of(query.q)
+        values = words_of(query.q)
+        words = query_of(values)
         found = await session.scalars(
             select(TaskRow)
             .where(
@@ -181,7 +182,8 @@ def _reading(callers: Callers, sessions: async_sessionmaker[AsyncSession]) -> AP
             )
             .order_by(func.ts_rank_cd(tasks.c.search, words).desc(), TaskRow.id.desc())
             .limit(query.limit + 1)
-            .options(selectinload(TaskRow.reminders))
+            .options(selectinload(TaskRow.reminders)),
+            values,
         )
         return _page(list(found), query.limit)
 

@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
+import asyncpg  # type: ignore[import-untyped, unused-ignore]
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -91,18 +93,27 @@ Sent = list[tuple[str, tuple[Any, ...]]]
 
 @contextmanager
 def asking(engine: AsyncEngine, *tables: str) -> Iterator[Sent]:
-    """Note the statements that read one of these tables, with their parameters."""
+    """Note the statements that read one of these tables, with their parameters, whoever puts them to the driver."""
     sent: Sent = []
+    fetch = asyncpg.Connection.fetch
 
-    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+    def note(statement: str, parameters: tuple[Any, ...]) -> None:
         if any(f"FROM {table}" in statement for table in tables):
             sent.append((statement, parameters))
 
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    def note_compiled(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        note(statement, parameters)
+
+    async def noted(self: Any, query: str, *arguments: Any, **options: Any) -> Any:
+        note(query, arguments)
+        return await fetch(self, query, *arguments, **options)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note_compiled)
     try:
-        yield sent
+        with patch.object(asyncpg.Connection, "fetch", noted):
+            yield sent
     finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", note)
+        event.remove(engine.sync_engine, "before_cursor_execute", note_compiled)
 
 
 async def plan_of(engine: AsyncEngine, statement: str, parameters: Sequence[Any]) -> dict[str, Any]:

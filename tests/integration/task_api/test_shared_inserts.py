@@ -56,7 +56,7 @@ async def owners(ada: Any, bob: Any, inserts: SharedInserts) -> list[Owner]:
 def flights(owners: list[Owner], monkeypatch: pytest.MonkeyPatch) -> Flights:
     """Watch and hold up flights, from when the owners are there."""
     seen = Flights()
-    ask = Direct.rows
+    ask = Direct.together
 
     async def held(statement: Direct, connection: Any, asked: Sequence[list[Any]]) -> Any:
         seen.sizes.append(len(asked))
@@ -65,7 +65,7 @@ def flights(owners: list[Owner], monkeypatch: pytest.MonkeyPatch) -> Flights:
             await seen.before(connection)
         return await ask(statement, connection, asked)
 
-    monkeypatch.setattr(Direct, "rows", held)
+    monkeypatch.setattr(Direct, "together", held)
     return seen
 
 

@@ -44,7 +44,12 @@ class Direct:
         found: Row | None = await driver.fetchrow(self._sql, *self.arguments(values))
         return found
 
-    async def rows(self, connection: AsyncConnection, asked: Sequence[list[Any]]) -> Sequence[Row]:
+    async def rows(self, connection: AsyncConnection, values: dict[str, Any]) -> Sequence[Row]:
+        """Give all rows. `connection` commits each statement by itself. Raises asyncpg's errors."""
+        found: Sequence[Row] = await (await _driver(connection)).fetch(self._sql, *self.arguments(values))
+        return found
+
+    async def together(self, connection: AsyncConnection, asked: Sequence[list[Any]]) -> Sequence[Row]:
         """Ask once for each of these `arguments`, in one round trip and one transaction; give all their rows.
 
         Raises asyncpg's errors, and then nothing of it stands.

@@ -17,6 +17,12 @@ from task_api.adapters.postgres.tables import series as series_table
 from task_api.domain.series import Recurrence, Series
 from task_api.domain.task import Change, Reminder, Task
 
+# Looking a value up takes a tenth of the time that calling its enumeration does, and a page has hundreds.
+_STATUSES = {member.value: member for member in TaskStatus}
+_PRIORITIES = {member.value: member for member in Priority}
+_CLOSED_BY = {member.value: member for member in ClosedBy}
+_CHANNELS = {member.value: member for member in Channel}
+
 Row = Mapping[Any, Any]
 """A row by its columns' names."""
 
@@ -71,7 +77,7 @@ def reminder_of(item: Mapping[str, Any]) -> Reminder:
         set_at=set_at,
         offset=None if offset is None else timedelta(seconds=float(offset)),
         at=_instant(item["at"]),
-        channels=tuple(Channel(channel) for channel in item["channels"]),
+        channels=tuple(_CHANNELS[channel] for channel in item["channels"]),
         snoozed_until=_instant(item["snoozed_until"]),
         acknowledged_at=_instant(item["acknowledged_at"]),
         fired_for=_instant(item["fired_for"]),
@@ -96,12 +102,12 @@ def task_of(row: Row, reminders: tuple[Reminder, ...] = ()) -> Task:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         description=row["description"],
-        status=TaskStatus(row["status"]),
-        priority=Priority(row["priority"]),
+        status=_STATUSES[row["status"]],
+        priority=_PRIORITIES[row["priority"]],
         tags=tuple(row["tags"]),
         due_at=row["due_at"],
         due_date=row["due_date"],
-        closed_by=None if row["closed_by"] is None else ClosedBy(row["closed_by"]),
+        closed_by=None if row["closed_by"] is None else _CLOSED_BY[row["closed_by"]],
         closed_version=row["closed_version"],
         closed_at=row["closed_at"],
         completed_at=row["completed_at"],

@@ -88,5 +88,5 @@ class SharedInserts:
                 return {}  # all gave up
             with storage_errors():
                 async with self._plain.connect() as connection:
-                    rows = await SHARED_INSERT.rows(connection, list(arguments.values()))
+                    rows = await SHARED_INSERT.together(connection, list(arguments.values()))
         return {row["id"]: row["number"] for row in rows}
