@@ -80,6 +80,20 @@ async def fill(engine: AsyncEngine, user_id: UUID, count: int, *, ledgers: bool 
     return series_id
 
 
+async def throw_away(engine: AsyncEngine, user_id: UUID) -> None:
+    """Delete two of three tasks of a person, and purge every second of those to a row that says only that it was."""
+    async with _patiently(engine) as connection:
+        await connection.execute(
+            text(
+                "UPDATE tasks SET deleted_at = now(), purged_at = CASE WHEN number % 2 = 0 THEN now() END, "
+                "closed_by = coalesce(closed_by, 'withdrawn'), closed_version = coalesce(closed_version, 1), "
+                "closed_at = coalesce(closed_at, now()) WHERE user_id = :user_id AND number % 3 > 0"
+            ),
+            {"user_id": user_id},
+        )
+    await analyze(engine)
+
+
 async def analyze(engine: AsyncEngine) -> None:
     """Let the planner know what is there."""
     async with _patiently(engine) as connection:
