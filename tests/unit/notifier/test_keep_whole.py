@@ -12,7 +12,12 @@ import pytest
 from event_contracts.topics import TASK_API
 from notifier.adapters.task_api import InvokedTaskApi
 from notifier.application.errors import NotReady, TaskApiUnavailable
-from notifier.application.keep_whole import LATECOMERS_AFTER, LATECOMERS_SINCE, KeepWhole
+from notifier.application.keep_whole import (
+    CAUGHT_UP_AFTER,
+    LATECOMERS_AFTER,
+    LATECOMERS_SINCE,
+    KeepWhole,
+)
 from notifier.domain.announced import Announced
 from service_kit.marker import MARKER_KEY, Marker, MarkerStore
 from service_kit.rebuild import IN_PROGRESS, LOST_AT_ONCE
@@ -330,15 +335,45 @@ async def test_what_task_api_heard_late_is_asked_for_after_a_loss(loss: str) -> 
         await seeing.step()
     await new.step()
     asked, began = len(rig.sidecar.since), rig.clock.instant
-    for after in LATECOMERS_AFTER:
+    for after in (*LATECOMERS_AFTER, *CAUGHT_UP_AFTER):
         rig.clock.instant = began + after
         rig.restore.fails = True
         for keeper in (new, seeing, seeing, seeing):
             await keeper.step()
             assert keeper.is_ready(), "task-api being away holds nothing up"
     assert rig.store.look is not None
-    looked = [(rig.store.look - LATECOMERS_SINCE).isoformat()] * 2 * len(LATECOMERS_AFTER)
+    lately, queued = (rig.store.look - LATECOMERS_SINCE).isoformat(), (began - HORIZON).isoformat()
+    looked = [lately] * 2 * len(LATECOMERS_AFTER) + [queued] * 2 * len(CAUGHT_UP_AFTER)
     assert rig.sidecar.since[asked:] == looked, "once more where it failed, and by nobody who saw no loss"
+
+
+async def test_a_second_loss_leaves_what_is_still_to_be_asked_of_the_first() -> None:
+    rig = Rig()
+    keeper = rig.keeper()
+    await keeper.step()
+    await keeper.step()
+    began = rig.clock.instant
+    rig.clock.advance(timedelta(minutes=20))
+    await keeper.step()
+    rig.state.flush()
+    await keeper.step()
+    await keeper.step()
+    asked = len(rig.sidecar.since)
+    rig.clock.instant = began + CAUGHT_UP_AFTER[-1]
+    await keeper.step()
+    assert len(rig.sidecar.since) == asked + 1, "what is due of both, in one"
+    assert rig.sidecar.since[-1] == (began - HORIZON).isoformat()
+
+
+async def test_latecomers_are_asked_for_again_when_the_lock_was_lost_on_the_way() -> None:
+    rig = Rig()
+    keeper = rig.keeper()
+    await keeper.step()
+    await keeper.step()
+    rig.lock.lost = True
+    first = await rig.asked_after(LATECOMERS_AFTER[0], keeper)
+    rig.lock.lost = False
+    assert await rig.asked_after(timedelta(0), keeper) == first
 
 
 async def test_who_begins_after_the_loss_and_mends_it_asks_for_latecomers() -> None:
@@ -372,6 +407,23 @@ async def test_latecomers_begin_before_the_loss_however_long_task_api_was_away()
     await keeper.step()
     for after in LATECOMERS_AFTER:
         assert await rig.asked_after(after, keeper) == [(lost_at - LATECOMERS_SINCE).isoformat()]
+
+
+async def test_what_fired_in_hours_that_task_api_was_away_for_is_asked_for_once_it_has_caught_up() -> None:
+    """It came back just before the loss, and hears for minutes of what notifier had queued while it was away."""
+    rig = Rig()
+    keeper = rig.keeper()
+    await keeper.step()
+    await keeper.step()
+    rig.clock.advance(timedelta(hours=3))
+    await keeper.step()
+    await rig.store.note_look(rig.clock.instant)
+    rig.state.flush()
+    fired = rig.clock.instant - timedelta(hours=2)
+    await keeper.step()
+    await keeper.step()
+    since = [await rig.asked_after(after, keeper) for after in (*LATECOMERS_AFTER, *CAUGHT_UP_AFTER)]
+    assert [datetime.fromisoformat(one) < fired for (one,) in since] == [False, False, True, True]
 
 
 async def test_who_finds_another_at_it_asks_for_latecomers_afterwards() -> None:

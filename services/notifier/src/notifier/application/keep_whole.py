@@ -3,7 +3,8 @@ events and other replicas at any point. While it builds, no news of reminders is
 told from the first.
 
 task-api may itself be behind when it is asked: what it had yet to hear from the bus is missing in its answer. So what
-was announced since some minutes before the loss is gone through some more times afterwards.
+was announced since some minutes before the loss is gone through some more times afterwards, and in the end whatever
+could still be queued.
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ from service_kit.state_store import StateUnavailable
 
 log = structlog.get_logger(__name__)
 
-LATECOMERS_AFTER = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
+LATECOMERS_AFTER = (timedelta(seconds=15), timedelta(minutes=1))
 """When to ask task-api again for what it may have heard too late."""
 LATECOMERS_SINCE = timedelta(minutes=6)
 """How long before the loss they begin."""
+CAUGHT_UP_AFTER = (timedelta(minutes=5), timedelta(minutes=30))
+"""When to ask it for all that may have been queued: if it was away for hours before the loss, it hears only now of what
+fired in them."""
 
 
 class Past(Protocol):
@@ -72,6 +76,7 @@ class KeepWhole(Rebuilder):
         self._past = past
         self._restore = restore
         self._back_to = back_to
+        self._horizon = horizon
         # Each reminder asks for itself, and those that come side by side get one answer.
         self._readings = AskedTogether(self._read_marker, at_most=1)
         self._whole: tuple[str, str] | None = None
@@ -121,18 +126,19 @@ class KeepWhole(Rebuilder):
         # Latecomers, of a loss that this process has seen. Every replica does so: one may not live long enough.
         whole = (marker.generation, marker.run_id)
         if self._lost_at is not None or self._whole not in (None, whole):
-            # Those of a loss before it may still be asked for.
-            since = min(
-                [(self._lost_at or now) - LATECOMERS_SINCE, *(since for _, since in self._latecomers)]
-            )
-            self._latecomers = [(now + after, since) for after in LATECOMERS_AFTER]
+            lately = (self._lost_at or now) - LATECOMERS_SINCE
+            queued = min(lately, now - self._horizon)
+            self._latecomers += [(now + after, lately) for after in LATECOMERS_AFTER]
+            self._latecomers += [(now + after, queued) for after in CAUGHT_UP_AFTER]
         self._whole, self._lost_at = whole, None
-        later = [(at, since) for at, since in self._latecomers if at > now]
-        if len(later) == len(self._latecomers):
+        due = [since for at, since in self._latecomers if at <= now]
+        if not due:
             return
-        since = self._latecomers[0][1]
         try:
-            if await self._alone(lambda: self._take_up_all(since)) is None:
-                self._latecomers = later
+            await self._alone(lambda: self._take_latecomers(min(due), now))
         except TaskApiUnavailable as error:
             log.warning("latecomers_not_asked_for", error=str(error))
+
+    async def _take_latecomers(self, since: datetime, now: datetime) -> None:
+        if await self._take_up_all(since, gives_way=True) is not None:
+            self._latecomers = [(at, since) for at, since in self._latecomers if at > now]
