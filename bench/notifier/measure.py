@@ -107,7 +107,7 @@ async def inbox_writes(redis: Redis, seconds: int, listener: Client | None) -> R
         nonlocal written
         number = share
         while perf_counter() < until:
-            await inbox.add(_message(people[number % len(people)]), datetime.now(UTC))
+            await inbox.add(_message(people[number % len(people)]), (0, 1), datetime.now(UTC))
             number += _WRITERS
             written += 1
 

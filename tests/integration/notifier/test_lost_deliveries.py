@@ -129,7 +129,7 @@ async def test_a_destination_waits_for_its_task_in_its_own_lane(
 
 async def test_an_inbox_says_what_is_not_in_it(world: World) -> None:
     told = message()
-    await world.inbox.add(told, START)
+    await world.inbox.add(told, None, START)
     there = (told.user_id, told.notification_id)
     elsewhere = (told.user_id, notification(snapshot()).notification_id)
     assert await world.inbox.missing([there, elsewhere]) == {elsewhere[1]}

@@ -278,9 +278,11 @@ async def test_what_is_queued_again_is_of_the_trace_that_had_it_so(
     assert cancelled["correlationid"] == fired.correlation
 
     async def over() -> bool:
-        return not await redis.keys("delivery:*:email")
+        return not await redis.keys("delivery:*")
 
-    await eventually(over)  # until then who cancelled it asks again, and would queue it anew itself
+    await eventually(
+        over
+    )  # until then who cancelled it, on any channel, asks again, and would queue it anew itself
     again = town.commit(reopened(done))
     assert await service.hear("task-updated", again, **put_back.envelope) == "SUCCESS"
     *_, mail = await told(town, "email", 2)

@@ -13,11 +13,13 @@ from event_contracts.notifications import DeliveryOutcome
 from event_contracts.origin import Origin
 from event_contracts.values import Channel
 from notifier.application.ports import ShownEntry
-from notifier.domain.inbox import Page
+from notifier.domain.inbox import ClosedTask, Page
 from notifier.domain.notifications import Attempt, Progress, Verdict
 from service_kit.telemetry import bind_correlation_id, current_traceparent, span
 
 OTHER = UUID("0197a1c0-0000-7000-8000-000000000002")
+CLOSED = (1, 2)
+"""The epoch and version by which a task was closed."""
 
 
 async def _page(world: World, before: str | None = None, limit: int = 10, unread_only: bool = False) -> Page:
@@ -29,7 +31,7 @@ class InboxBehaviour:
 
     async def test_an_entry_comes_out_as_it_went_in(self, world: World) -> None:
         told = message(title='<b>"Water" & \u2028 plants</b> 🪴')
-        await world.inbox.add(told, START)
+        await world.inbox.add(told, None, START)
         (entry,) = (await _page(world)).entries
         assert (entry.notification_id, entry.task_id, entry.reminder_id) == (
             told.notification_id,
@@ -41,7 +43,7 @@ class InboxBehaviour:
         assert (entry.read_at, entry.cleared) == (None, False)
 
     async def test_what_has_no_due_has_none(self, world: World) -> None:
-        await world.inbox.add(message(due_at=None), START)
+        await world.inbox.add(message(due_at=None), None, START)
         (entry,) = (await _page(world)).entries
         assert entry.due is None
 
@@ -49,16 +51,16 @@ class InboxBehaviour:
         told = message()
         assert not await world.inbox.contains(USER, told.notification_id)
         for _ in range(3):
-            await world.inbox.add(told, START)
+            await world.inbox.add(told, None, START)
         assert await world.inbox.contains(USER, told.notification_id)
         assert len((await _page(world)).entries) == 1
         await world.inbox.mark_read(USER, told.notification_id, START)
-        await world.inbox.add(told, START)
+        await world.inbox.add(told, None, START)
         assert (await _page(world)).unread == 0, "a copy is not unread again"
 
     async def test_what_was_lost_comes_back_as_it_was_and_once(self, world: World) -> None:
         unread, read, there = (message() for _ in range(3))
-        await world.inbox.add(there, START)
+        await world.inbox.add(there, None, START)
         lost = [
             ShownEntry(there, START, START),
             ShownEntry(unread, START - timedelta(days=2), None),
@@ -79,7 +81,7 @@ class InboxBehaviour:
     async def test_pages_are_newest_first_without_gap_or_double(self, world: World) -> None:
         told = [message() for _ in range(7)]
         for one in told:
-            await world.inbox.add(one, START)
+            await world.inbox.add(one, None, START)
         seen: list[UUID] = []
         before = None
         sizes = []
@@ -91,14 +93,14 @@ class InboxBehaviour:
             before = page.next_position
             if before is None:
                 break
-            await world.inbox.add(message(user_id=OTHER), START)
+            await world.inbox.add(message(user_id=OTHER), None, START)
         assert sizes == [3, 3, 1]
         assert seen == [one.notification_id for one in reversed(told)]
 
     async def test_only_what_is_unread(self, world: World) -> None:
         told = [message() for _ in range(9)]
         for one in told:
-            await world.inbox.add(one, START)
+            await world.inbox.add(one, None, START)
         for one in told[::2]:
             assert await world.inbox.mark_read(USER, one.notification_id, START)
         first = await _page(world, limit=3, unread_only=True)
@@ -114,17 +116,19 @@ class InboxBehaviour:
 
     async def test_a_mark_stays_as_it_was_first_made(self, world: World) -> None:
         told = message()
-        await world.inbox.add(told, START)
+        await world.inbox.add(told, None, START)
         assert await world.inbox.mark_read(USER, told.notification_id, START)
         assert await world.inbox.mark_read(USER, told.notification_id, START + timedelta(hours=1))
         assert told.task_id is not None
-        assert await world.inbox.clear(USER, told.task_id, START + timedelta(hours=2)) == 0
+        assert (
+            await world.inbox.clear(ClosedTask(USER, told.task_id, CLOSED, START + timedelta(hours=2))) == 0
+        )
         (entry,) = (await _page(world)).entries
         assert (entry.read_at, entry.cleared) == (START, False)
 
     async def test_what_is_not_there_cannot_be_read(self, world: World) -> None:
         foreign = message(user_id=OTHER)
-        await world.inbox.add(foreign, START)
+        await world.inbox.add(foreign, None, START)
         assert not await world.inbox.mark_read(USER, foreign.notification_id, START)
         assert not await world.inbox.mark_read(USER, uuid4(), START)
         assert await world.inbox.mark_all_read(USER, START) == 0
@@ -134,18 +138,43 @@ class InboxBehaviour:
         task, neighbour = snapshot(), snapshot()
         mine = [message(task), message(task)]
         for one in (*mine, message(neighbour)):
-            await world.inbox.add(one, START)
-        assert await world.inbox.clear(USER, task.task_id, START) == 2
-        assert await world.inbox.clear(USER, task.task_id, START) == 0
+            await world.inbox.add(one, None, START)
+        assert await world.inbox.clear(ClosedTask(USER, task.task_id, CLOSED, START)) == 2
+        assert await world.inbox.clear(ClosedTask(USER, task.task_id, CLOSED, START)) == 0
         page = await _page(world)
         assert page.unread == 1
         assert [entry.cleared for entry in page.entries] == [False, True, True]
         assert await world.inbox.claim(10) == [], "nobody read them: nothing to tell"
 
+    async def test_what_was_told_since_a_task_was_opened_again_is_not_cleared_by_its_old_end(
+        self, world: World
+    ) -> None:
+        task = snapshot()
+        told = [message(task) for _ in range(4)]
+        orders = [(1, 1), (1, 9), (1, 10), (2, 1)]
+        for one, as_of in zip(told, orders, strict=True):
+            await world.inbox.add(one, as_of, START)
+        for by, unread in (((1, 9), 2), ((1, 10), 1), ((2, 1), 0)):
+            cleared = await world.inbox.clear(ClosedTask(USER, task.task_id, by, START))
+            page = await _page(world)
+            assert (cleared, page.unread) == (2 if by == (1, 9) else 1, unread)
+            newest_first = [entry.cleared for entry in page.entries]
+            assert newest_first == [False] * unread + [True] * (4 - unread)
+
+    async def test_what_is_of_a_version_is_read_and_makes_way_like_all_else(self, world: World) -> None:
+        told = [message() for _ in range(LIMIT + 2)]
+        for one in told:
+            await world.inbox.add(one, (1, 7), START)
+        page = await _page(world, limit=LIMIT + 2)
+        assert (len(page.entries), page.unread) == (LIMIT, LIMIT)
+        assert await world.inbox.mark_read(USER, told[-1].notification_id, START)
+        assert (await _page(world)).unread == LIMIT - 1
+        assert not await world.inbox.mark_read(USER, told[0].notification_id, START)
+
     async def test_what_was_read_is_told_once(self, world: World) -> None:
         told = [message() for _ in range(3)]
         for one in told:
-            await world.inbox.add(one, START)
+            await world.inbox.add(one, None, START)
         await world.inbox.mark_read(USER, told[0].notification_id, START)
         await world.inbox.mark_read(USER, told[0].notification_id, START)
         assert await world.inbox.mark_all_read(USER, START) == 2
@@ -161,10 +190,10 @@ class InboxBehaviour:
     async def test_the_oldest_leave_when_it_is_full(self, world: World) -> None:
         told = [message() for _ in range(LIMIT + 5)]
         for one in told[: LIMIT - 1]:
-            await world.inbox.add(one, START)
+            await world.inbox.add(one, None, START)
         await world.inbox.mark_read(USER, told[0].notification_id, START)
         for one in told[LIMIT - 1 :]:
-            await world.inbox.add(one, START)
+            await world.inbox.add(one, None, START)
         page = await _page(world, limit=LIMIT + 5)
         assert [entry.notification_id for entry in page.entries] == [
             one.notification_id for one in reversed(told[5:])
@@ -174,10 +203,10 @@ class InboxBehaviour:
 
     async def test_an_erased_person_gets_nothing_any_more(self, world: World) -> None:
         told = message()
-        await world.inbox.add(told, START)
-        await world.inbox.add(message(user_id=OTHER), START)
+        await world.inbox.add(told, None, START)
+        await world.inbox.add(message(user_id=OTHER), None, START)
         await world.inbox.erase(USER)
-        await world.inbox.add(told, START)
+        await world.inbox.add(told, None, START)
         assert await _page(world) == Page((), None, 0)
         assert not await world.inbox.contains(USER, told.notification_id)
         assert (await world.inbox.page(OTHER, before=None, limit=1, unread_only=False)).unread == 1

@@ -11,8 +11,9 @@ from event_contracts.values import Channel
 from notifier.adapters.redis_deliveries import FOLLOWERS_MAX
 from notifier.adapters.redis_entries import member_of
 from notifier.application.ports import Claimed, ShownEntry, needs_lease
-from notifier.domain.inbox import Entry, Page
+from notifier.domain.inbox import ClosedTask, Entry, Page
 from notifier.domain.notifications import Attempt, Delivery, Notification, Progress, Verdict
+from notifier.domain.task_record import Order
 from notifier.domain.wording import Message
 from service_kit.due_index import Lease, to_score
 from service_kit.telemetry import present_origin
@@ -236,13 +237,15 @@ class MemoryInbox:
         self._erased = erased
         self._boxes: dict[UUID, _Box] = {}
         self._count = 0
+        self._as_of: dict[UUID, Order] = {}
         self._to_tell: list[tuple[UUID, UUID, datetime]] = []
 
     def _entries(self, user_id: UUID) -> list[Entry]:
         return self._boxes.setdefault(user_id, _Box()).entries
 
-    async def add(self, message: Message, at: datetime) -> None:
-        await self.restore([ShownEntry(message, at, None)])
+    async def add(self, message: Message, as_of: Order | None, at: datetime) -> None:
+        if await self._put(message, at, None) and as_of is not None:
+            self._as_of[message.notification_id] = as_of
 
     async def restore(self, entries: Sequence[ShownEntry]) -> int:
         return sum([await self._put(one.message, one.at, one.read_at) for one in entries])
@@ -276,12 +279,16 @@ class MemoryInbox:
     async def missing(self, entries: Sequence[tuple[UUID, UUID]]) -> set[UUID]:
         return {identity for user_id, identity in entries if not await self.contains(user_id, identity)}
 
-    async def clear(self, user_id: UUID, task_id: UUID, at: datetime) -> int:
-        return len(self._mark(user_id, at, lambda entry: entry.task_id == task_id, cleared=True))
+    async def clear(self, closed: ClosedTask) -> int:
+        def over(entry: Entry) -> bool:
+            as_of = self._as_of.get(entry.notification_id, (0, 0))
+            return entry.task_id == closed.task_id and as_of <= closed.by
 
-    async def clear_many(self, tasks: Sequence[tuple[UUID, UUID, datetime]]) -> None:
-        for user_id, task_id, at in tasks:
-            await self.clear(user_id, task_id, at)
+        return len(self._mark(closed.user_id, closed.at, over, cleared=True))
+
+    async def clear_many(self, tasks: Sequence[ClosedTask]) -> None:
+        for closed in tasks:
+            await self.clear(closed)
 
     async def page(self, user_id: UUID, *, before: str | None, limit: int, unread_only: bool) -> Page:
         entries = self._entries(user_id)

@@ -13,6 +13,7 @@ from tests.unit.notifier.world import World, memory_world
 
 from event_contracts.tasks import TaskSnapshot
 from event_contracts.topics import TOPICS
+from event_contracts.values import Channel
 from notifier.adapters.dapr_records import TOMBSTONE_TTL, DaprTaskRecords
 from notifier.domain.task_record import record_of
 from service_kit.marker import MarkerStore
@@ -66,9 +67,36 @@ async def test_a_reopened_task_is_not_cleared_by_its_old_end(world: World) -> No
     done = completed(task)
     replica = world.replica()
     await replica.hear_task(reopened(done))
-    await world.inbox.add(message(task), START)
+    await world.inbox.add(message(task), None, START)
     await replica.hear_task(done)
     assert await world.unread(USER) == 1
+
+
+async def test_an_end_that_stalls_before_it_clears_leaves_what_came_since_unread(world: World) -> None:
+    """Completed, opened again and snoozed: the person must hear of the snooze, however long the first process stood
+    still."""
+    task = snapshot()
+    done = completed(task)
+    world.commit(again := reopened(done))
+    stands_still, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def gate(step: str) -> None:
+        if step == "before inbox.clear":
+            stands_still.set()
+            await goes_on.wait()
+
+    await world.replica().hear_task(task)
+    slow = asyncio.create_task(world.replica(gate).hear_task(done))
+    await stands_still.wait()
+    replica = world.replica()
+    await replica.hear_task(again)
+    await replica.hear_due(again)
+    await replica.work(Channel.INBOX)
+    goes_on.set()
+    assert await slow is Outcome.SUCCESS
+    assert await world.unread(USER) == 1
+    await replica.hear_task(completed(again))
+    assert await world.unread(USER) == 0
 
 
 async def test_the_same_news_again_does_what_a_dead_process_left(world: World) -> None:
@@ -76,7 +104,7 @@ async def test_the_same_news_again_does_what_a_dead_process_left(world: World) -
     done = completed(task)
     replica = world.replica()
     await replica.hear_task(done)
-    await world.inbox.add(message(task), START)
+    await world.inbox.add(message(task), None, START)
     await replica.hear_task(task)
     assert await world.unread(USER) == 0, "older news re-assert the newest state"
 
@@ -124,7 +152,7 @@ async def test_what_is_stored_decides_about_a_write_that_failed(
 ) -> None:
     """A copy of the same news may have written it, or the answer to our own write was lost."""
     task = snapshot()
-    await world.inbox.add(message(task), START)
+    await world.inbox.add(message(task), None, START)
     done = completed(task)
 
     async def failing(step: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -36,6 +36,7 @@ from notifier.application.requeue import RequeueCancelled
 from notifier.application.restore import RestoreAnnounced
 from notifier.domain.announced import Announced, Place, Told
 from notifier.domain.contact import Webhook
+from notifier.domain.inbox import ClosedTask
 from notifier.domain.notifications import CHANNELS
 from service_kit.marker import MarkerStore
 from service_kit.pubsub import Outcome
@@ -71,8 +72,8 @@ class Rig:
         self.cleared = set[UUID]()
         clear_many = world.inbox.clear_many
 
-        async def noted(tasks: Sequence[tuple[UUID, UUID, datetime]]) -> None:
-            self.cleared |= {task_id for _, task_id, _ in tasks}
+        async def noted(tasks: Sequence[ClosedTask]) -> None:
+            self.cleared |= {task.task_id for task in tasks}
             await clear_many(tasks)
 
         world.inbox.clear_many = noted  # type: ignore[method-assign]

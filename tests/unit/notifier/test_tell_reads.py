@@ -15,7 +15,7 @@ from service_kit.sidecar import SidecarUnavailable
 async def _read(world: World, number: int) -> set[str]:
     told = [message() for _ in range(number)]
     for one in told:
-        await world.inbox.add(one, START)
+        await world.inbox.add(one, None, START)
         await world.inbox.mark_read(USER, one.notification_id, START)
     return {str(one.notification_id) for one in told}
 

@@ -16,7 +16,8 @@ from redis.asyncio import Redis
 from notifier.adapters.redis_keys import erased_key, live_key
 from notifier.adapters.redis_scripts import ADD, CLEAR, MARK_READ, MARK_SOME_READ
 from notifier.application.ports import ShownEntry
-from notifier.domain.inbox import Entry, Page
+from notifier.domain.inbox import ClosedTask, Entry, Page
+from notifier.domain.task_record import Order
 from notifier.domain.wording import Message
 from service_kit.due_index import DueIndex, Lease, to_instant, to_score
 
@@ -40,9 +41,9 @@ class RedisInbox:
         self._mark = redis.register_script(MARK_READ)
         self._mark_some = redis.register_script(MARK_SOME_READ)
 
-    async def add(self, message: Message, at: datetime) -> None:
+    async def add(self, message: Message, as_of: Order | None, at: datetime) -> None:
         fields = _fields(message, at)
-        keys, args = _adding(message, fields, _told(fields), "", self._limit)
+        keys, args = _adding(message, fields, _told(fields), "", as_of, self._limit)
         await self._add(keys=keys, args=args)
 
     async def restore(self, entries: Sequence[ShownEntry]) -> int:
@@ -51,7 +52,8 @@ class RedisInbox:
         async with self._redis.pipeline(transaction=False) as batch:
             for entry in entries:
                 mark = "" if entry.read_at is None else str(to_score(entry.read_at))
-                keys, args = _adding(entry.message, _fields(entry.message, entry.at), "", mark, self._limit)
+                fields = _fields(entry.message, entry.at)
+                keys, args = _adding(entry.message, fields, "", mark, None, self._limit)
                 await self._add(keys=keys, args=args, client=batch)
             return sum(map(int, await batch.execute()))
 
@@ -67,14 +69,14 @@ class RedisInbox:
             notification_id for (_, notification_id), there in zip(entries, found, strict=True) if not there
         }
 
-    async def clear(self, user_id: UUID, task_id: UUID, at: datetime) -> int:
-        keys, args = _clearing(user_id, task_id, at)
+    async def clear(self, closed: ClosedTask) -> int:
+        keys, args = _clearing(closed)
         return int(await self._clear(keys=keys, args=args))
 
-    async def clear_many(self, tasks: Sequence[tuple[UUID, UUID, datetime]]) -> None:
+    async def clear_many(self, tasks: Sequence[ClosedTask]) -> None:
         async with self._redis.pipeline(transaction=False) as batch:
-            for user_id, task_id, at in tasks:
-                keys, args = _clearing(user_id, task_id, at)
+            for closed in tasks:
+                keys, args = _clearing(closed)
                 await self._clear(keys=keys, args=args, client=batch)
             await batch.execute()
 
@@ -191,12 +193,13 @@ def _fields(message: Message, at: datetime) -> dict[str, str]:
 
 
 def _adding(
-    message: Message, fields: Mapping[str, str], told: str, mark: str, limit: int
+    message: Message, fields: Mapping[str, str], told: str, mark: str, as_of: Order | None, limit: int
 ) -> tuple[list[str], list[str | int]]:
     user = message.user_id
     keys = [_stream(user), _tasks(user), _read(user), _unread(user), erased_key(user), live_key(user)]
     entry = [part for field in fields.items() for part in field]
-    return keys, [str(message.notification_id), _text(message.task_id), limit, told, mark, *entry]
+    version = "" if as_of is None else f" {as_of[0]} {as_of[1]}"
+    return keys, [str(message.notification_id), _text(message.task_id), limit, told, mark, version, *entry]
 
 
 def _told(fields: Mapping[str, str]) -> str:
@@ -226,6 +229,7 @@ def _entry(position: str, fields: Mapping[str, str], mark: str | None) -> Entry:
     )
 
 
-def _clearing(user_id: UUID, task_id: UUID, at: datetime) -> tuple[list[str], list[str]]:
-    keys = [_read(user_id), _unread(user_id), live_key(user_id)]
-    return keys, [f"{to_score(at)}{_CLEARED}", str(task_id)]
+def _clearing(closed: ClosedTask) -> tuple[list[str], list[str | int]]:
+    user = closed.user_id
+    keys = [_tasks(user), _read(user), _unread(user), live_key(user)]
+    return keys, [f"{to_score(closed.at)}{_CLEARED}", str(closed.task_id), *closed.by]

@@ -156,13 +156,20 @@ return 1
 
 # Whoever listens hears of what happened in the same step, so that it is told exactly as often as it happened.
 
+# The task of a notification is kept as `task id epoch version`, without the last two where it is not known as of which
+# version of the task the person was told.
+_TASK_OF = """
+local function task_of(kept) return string.match(kept, '^[^ ]*') end
+"""
+
 # KEYS: stream, tasks by notification, read marks, unread set, erased flag, live stream
-# ARGV: notification id, task id, limit, what is told of it or '', read mark or '', then the entry's fields and values
-ADD = f"""{TELL}
+# ARGV: notification id, task id, limit, what is told of it or '', read mark or '', ' epoch version' or '', then the
+# entry's fields and values
+ADD = f"""{TELL}{_TASK_OF}
 if redis.call('EXISTS', KEYS[5]) == 1 then return 0 end
 if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then return 0 end
-redis.call('XADD', KEYS[1], '*', unpack(ARGV, 6))
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+redis.call('XADD', KEYS[1], '*', unpack(ARGV, 7))
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ARGV[6])
 if ARGV[5] == '' then
   redis.call('ZADD', KEYS[4], 0, ARGV[2] .. ':' .. ARGV[1])
 else
@@ -174,7 +181,7 @@ while redis.call('XLEN', KEYS[1]) > tonumber(ARGV[3]) do
   for i = 1, #oldest[2], 2 do
     if oldest[2][i] == 'notification_id' then
       local id = oldest[2][i + 1]
-      redis.call('ZREM', KEYS[4], redis.call('HGET', KEYS[2], id) .. ':' .. id)
+      redis.call('ZREM', KEYS[4], task_of(redis.call('HGET', KEYS[2], id)) .. ':' .. id)
       redis.call('HDEL', KEYS[2], id)
       redis.call('HDEL', KEYS[3], id)
     end
@@ -192,25 +199,31 @@ local function tell_read(stream, ids, cleared, unread)
 end
 """
 
-# KEYS: read marks, unread set, live stream   ARGV: mark, task id   ->   how many were unread
+# KEYS: tasks by notification, read marks, unread set, live stream
+# ARGV: mark, task id, epoch and version that closed it   ->   how many were unread and not of a later version
 CLEAR = f"""{_TELL_READ}
-local ids = {{}}
-local unread = redis.call('ZRANGE', KEYS[2], '[' .. ARGV[2] .. ':', '(' .. ARGV[2] .. ';', 'BYLEX')
+local ids, closed_in, closed_by = {{}}, tonumber(ARGV[3]), tonumber(ARGV[4])
+local unread = redis.call('ZRANGE', KEYS[3], '[' .. ARGV[2] .. ':', '(' .. ARGV[2] .. ';', 'BYLEX')
 for _, member in ipairs(unread) do
-  table.insert(ids, string.sub(member, #ARGV[2] + 2))
-  redis.call('HSET', KEYS[1], ids[#ids], ARGV[1])
-  redis.call('ZREM', KEYS[2], member)
+  local id = string.sub(member, #ARGV[2] + 2)
+  local epoch, version = string.match(redis.call('HGET', KEYS[1], id) or '', ' (%d+) (%d+)$')
+  epoch, version = tonumber(epoch or 0), tonumber(version or 0)
+  if epoch < closed_in or (epoch == closed_in and version <= closed_by) then
+    table.insert(ids, id)
+    redis.call('HSET', KEYS[2], id, ARGV[1])
+    redis.call('ZREM', KEYS[3], member)
+  end
 end
-tell_read(KEYS[3], ids, true, KEYS[2])
-return #unread
+tell_read(KEYS[4], ids, true, KEYS[3])
+return #ids
 """
 
 # KEYS: tasks by notification, read marks, unread set, due set of marks to tell, live stream
 # ARGV: now, person's id, notification id   ->   0 when there is no such notification
-MARK_READ = f"""{_TELL_READ}
+MARK_READ = f"""{_TELL_READ}{_TASK_OF}
 local task = redis.call('HGET', KEYS[1], ARGV[3])
 if not task then return 0 end
-if redis.call('ZREM', KEYS[3], task .. ':' .. ARGV[3]) == 1 then
+if redis.call('ZREM', KEYS[3], task_of(task) .. ':' .. ARGV[3]) == 1 then
   redis.call('HSET', KEYS[2], ARGV[3], ARGV[1])
   redis.call('ZADD', KEYS[4], ARGV[1], ARGV[2] .. ':' .. ARGV[3] .. ':' .. ARGV[1])
   tell_read(KEYS[5], {{ARGV[3]}}, false, KEYS[3])

@@ -11,6 +11,7 @@ from notifier.application.errors import RecordWriteFailed
 from notifier.application.live_ports import LiveEvents
 from notifier.application.ports import Clock, Inbox, LoadedRecord, TaskRecords
 from notifier.application.requeue import RequeueCancelled
+from notifier.domain.inbox import ClosedTask
 from notifier.domain.occurrences import occurrence_in
 from notifier.domain.task_record import TaskRecord, record_of
 
@@ -68,4 +69,5 @@ class FollowTask:
         if newest.is_open:
             await self._requeue.run(newest.user_id, newest.task_id, task)
         else:
-            await self._inbox.clear(newest.user_id, newest.task_id, await self._clock.now())
+            now = await self._clock.now()
+            await self._inbox.clear(ClosedTask(newest.user_id, newest.task_id, newest.order, now))

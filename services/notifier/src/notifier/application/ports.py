@@ -13,11 +13,11 @@ from event_contracts.tasks import TaskSnapshot
 from event_contracts.values import Channel
 from notifier.domain.announced import Announced, AnnouncedPage, Place
 from notifier.domain.contact import Chat, Contact, PushSubscription, Webhook
-from notifier.domain.inbox import Page
+from notifier.domain.inbox import ClosedTask, Page
 from notifier.domain.lanes import Lane
 from notifier.domain.links import Link
 from notifier.domain.notifications import Attempt, Delivery, Notification, Progress, Verdict
-from notifier.domain.task_record import TaskRecord
+from notifier.domain.task_record import Order, TaskRecord
 from notifier.domain.wording import Message, Words
 
 
@@ -200,8 +200,9 @@ class ShownEntry:
 class Inbox(Protocol):
     """Each person's list of notifications."""
 
-    async def add(self, message: Message, at: datetime) -> None:
-        """Put it in, once however often it is asked; nothing happens for a person who was erased."""
+    async def add(self, message: Message, as_of: Order | None, at: datetime) -> None:
+        """Put in what is told as of this version of its task, None when it is of no task; once however often it is
+        asked, and not for a person who was erased."""
         ...
 
     async def restore(self, entries: Sequence[ShownEntry]) -> int:
@@ -215,12 +216,13 @@ class Inbox(Protocol):
         """Those of (user id, notification id) that are in no inbox."""
         ...
 
-    async def clear(self, user_id: UUID, task_id: UUID, at: datetime) -> int:
-        """Mark what this task announced, and what is unread yet, as read by itself; give how many that were."""
+    async def clear(self, closed: ClosedTask) -> int:
+        """Mark what this task announced, and what is unread yet, as read by itself; give how many that were. What was
+        told as of a later version stays: the task had been opened again by then."""
         ...
 
-    async def clear_many(self, tasks: Sequence[tuple[UUID, UUID, datetime]]) -> None:
-        """The same of many (user id, task id, at)."""
+    async def clear_many(self, tasks: Sequence[ClosedTask]) -> None:
+        """The same of many."""
         ...
 
     async def page(self, user_id: UUID, *, before: str | None, limit: int, unread_only: bool) -> Page:

@@ -23,9 +23,10 @@ from notifier.application.ports import (
     TaskRecords,
 )
 from notifier.application.requeue import RequeueCancelled
-from notifier.application.senders import is_open_by
+from notifier.application.senders import is_open_by, newest_order
 from notifier.domain.announced import Announced, Place
 from notifier.domain.contact import Contact
+from notifier.domain.inbox import ClosedTask
 from notifier.domain.lateness import late_by
 from notifier.domain.notifications import OUTSIDE, Delivery, Notification
 from notifier.domain.relevance import ends_with_a_change, may_matter_again
@@ -96,7 +97,15 @@ class RestoreAnnounced:
         closed = [task for task in tasks if not is_open_by(newest.get(task.task_id), task)]
         now = await self._clock.now()
         await self._inbox.clear_many(
-            [(task.user_id, task.task_id, task.closed_at or task.deleted_at or now) for task in closed]
+            [
+                ClosedTask(
+                    task.user_id,
+                    task.task_id,
+                    newest_order(newest.get(task.task_id), task),
+                    task.closed_at or task.deleted_at or now,
+                )
+                for task in closed
+            ]
         )
         wanted = set(waiting).difference(task.task_id for task in closed)
 

@@ -60,7 +60,7 @@ class SendTest:
         now = await self._clock.now()
         message = test_message(uuid4(), user_id, now, self._languages.words(contact.locale))
         tries: list[tuple[Channel, UUID | None, Awaitable[None]]] = [
-            (Channel.INBOX, None, self._inbox.add(message, now))
+            (Channel.INBOX, None, self._inbox.add(message, None, now))
         ]
         if Channel.EMAIL in contact.channels:
             tries.append((Channel.EMAIL, None, self._mailer.send(message, contact, now)))

@@ -18,8 +18,9 @@ from notifier.application.ports import (
     Webhooks,
 )
 from notifier.domain.contact import Chat, Contact, Destination, PushSubscription, Webhook
+from notifier.domain.inbox import ClosedTask
 from notifier.domain.notifications import Delivery, Notification
-from notifier.domain.task_record import TaskRecord
+from notifier.domain.task_record import Order, TaskRecord
 from notifier.domain.wording import Message
 
 
@@ -43,14 +44,17 @@ class InboxSender:
         self, delivery: Delivery, message: Message, task: TaskSnapshot, contact: Contact | None
     ) -> None:
         now = await self._clock.now()
-        await self._inbox.add(message, now)
-        if not await is_still_open(self._records, task):
-            await self._inbox.clear(message.user_id, task.task_id, now)
+        await self._inbox.add(message, task.order, now)
+        newest = (await self._records.load(task.task_id)).record
+        if not is_open_by(newest, task):
+            await self._inbox.clear(
+                ClosedTask(message.user_id, task.task_id, newest_order(newest, task), now)
+            )
 
 
-async def is_still_open(records: TaskRecords, task: TaskSnapshot) -> bool:
-    """Whether a task is open by the newest that is known of it: this snapshot, or the record. Raises NotReady."""
-    return is_open_by((await records.load(task.task_id)).record, task)
+def newest_order(newest: TaskRecord | None, task: TaskSnapshot) -> Order:
+    """The version of the newer of its record, if there is one, and this snapshot."""
+    return task.order if newest is None else max(newest.order, task.order)
 
 
 def is_open_by(newest: TaskRecord | None, task: TaskSnapshot) -> bool:

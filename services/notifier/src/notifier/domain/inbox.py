@@ -6,6 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from notifier.domain.task_record import Order
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedTask:
+    """A task whose entries need nobody's attention any more, by which of its versions, and since when."""
+
+    user_id: UUID
+    task_id: UUID
+    by: Order
+    at: datetime
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

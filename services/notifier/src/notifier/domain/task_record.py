@@ -7,6 +7,9 @@ from uuid import UUID
 
 from event_contracts.tasks import TaskSnapshot
 
+Order = tuple[int, int]
+"""A version of a task, as (epoch, version): the greater one is the newer."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
@@ -20,7 +23,7 @@ class TaskRecord:
     is_deleted: bool
 
     @property
-    def order(self) -> tuple[int, int]:
+    def order(self) -> Order:
         return (self.epoch, self.version)
 
 
