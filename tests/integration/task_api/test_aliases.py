@@ -97,6 +97,22 @@ async def test_a_patch_of_a_todo_clears_nothing_that_it_does_not_name(ada: Any) 
         assert moved.json()["priority"] == "high"
 
 
+async def test_a_todo_is_completed_when_we_hear_of_it(ada: Any, clock: Any) -> None:
+    one = f"{TODOS}/{(await ada.create('One'))['id']}"
+    told = {"status": "completed", "completed_at": "2026-01-02T03:04:05Z"}
+    done = (await ada.call("PATCH", one, 200, json=told)).json()
+    assert (done["status"], done["completed_at"]) == (
+        "completed",
+        clock.instant.isoformat().replace("+00:00", "Z"),
+    )
+    opened = await ada.call("PATCH", one, 200, json={"status": "pending", "completed_at": None})
+    assert opened.json()["completed_at"] is None
+    refused = await ada.call("PATCH", one, 422, json={"completed_at": "2026-01-02T03:04:05Z"})
+    assert refused.json()["errors"][0]["field"] == "completed_at"
+    ours = one.replace("/todos/", "/tasks/")
+    await ada.call("PATCH", ours, 422, json=told)
+
+
 async def test_a_moment_is_cleared_by_the_name_it_came_under(ada: Any) -> None:
     made = (
         await ada.call("POST", TODOS, 201, json={"title": "A", "due_date": "2026-01-09T10:00:00Z"})

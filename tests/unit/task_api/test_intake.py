@@ -102,6 +102,9 @@ def test_a_reminder_without_id_is_the_one_that_says_the_same() -> None:
     asked = [ReminderRequest(at=NOW), ReminderRequest(offset=HALF_HOUR, channels=(Channel.EMAIL,))]
     assert merge_reminders(asked, [rang, at], NOW + HALF_HOUR) == (at, rang)
     (other,) = merge_reminders([ReminderRequest(offset=HALF_HOUR)], [rang, at], NOW + HALF_HOUR)
+    both = Reminder(uuid4(), NOW, HALF_HOUR, channels=(Channel.EMAIL, Channel.PUSH))
+    turned = ReminderRequest(offset=HALF_HOUR, channels=(Channel.PUSH, Channel.EMAIL))
+    assert merge_reminders([turned], [both], NOW + HALF_HOUR) == (both,), "in whatever order"
     assert other.id not in {rang.id, at.id}, "other channels, another reminder"
 
 

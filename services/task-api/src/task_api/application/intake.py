@@ -95,8 +95,8 @@ def merge_reminders(
     return tuple(merged)
 
 
-def _says(one: Reminder | ReminderRequest) -> tuple[timedelta | None, datetime | None, tuple[Channel, ...]]:
-    return one.offset, one.at, one.channels
+def _says(one: Reminder | ReminderRequest) -> tuple[timedelta | None, datetime | None, frozenset[Channel]]:
+    return one.offset, one.at, frozenset(one.channels)
 
 
 def begin_series(task: Task, recurrence: Recurrence, at: datetime) -> Series:

@@ -1,7 +1,7 @@
 """The paths of older clients, on the same handlers: the request goes on under the path that is ours.
 
-/api/v1/todos…                   as /api/v1/tasks…, with `sort_by`, `todo_ids`, a date-time in `due_date`,
-                                 and several `tags` in one parameter, with commas between them
+/api/v1/todos…                   as /api/v1/tasks…, with `sort_by`, `todo_ids`, a date-time in `due_date`, several
+                                 `tags` in one parameter, with commas between them, and `completed_at` beside `status`
 /api/v1/users/{user_id}/tasks…   as /api/v1/tasks…, for that user alone: 403 for everybody else
 """
 

@@ -122,6 +122,14 @@ def _with_moment(body: Any) -> Any:
     return body
 
 
+def _without_its_time(body: Any) -> Any:
+    """The clients of /todos write beside the status when it was completed. That is told by when we hear of it: history
+    and reminders go by the same clock."""
+    if speaks_of_todos() and isinstance(body, dict) and "status" in body:
+        return {name: value for name, value in body.items() if name != "completed_at"}
+    return body
+
+
 class TaskCreate(Body, json_schema_extra={"examples": _CREATE_EXAMPLES}):
     """A task to be made. Without `reminders` it gets the person's default reminder, if there is one and a due."""
 
@@ -195,8 +203,8 @@ class TaskPatch(Body, json_schema_extra={"examples": _PATCH_EXAMPLES}):
 
     @model_validator(mode="before")
     @classmethod
-    def _moment_in_due_date(cls, body: Any) -> Any:
-        return _with_moment(body)
+    def _as_todos_have_it(cls, body: Any) -> Any:
+        return _without_its_time(_with_moment(body))
 
     @model_validator(mode="after")
     def _one_due(self) -> Self:
