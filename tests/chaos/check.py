@@ -45,7 +45,7 @@ def check(model: Model, facts: Facts) -> list[Finding]:
         *_mails(model, known, facts),
         *_activity(known, facts),
         *_stuck(facts),
-        *_schedules(facts),
+        *_derived(facts),
     ]
 
 
@@ -247,12 +247,19 @@ def _stuck(facts: Facts) -> Iterator[Finding]:
             yield Finding(Harm.STUCK, f"{count} {where}", where)
 
 
-def _schedules(facts: Facts) -> Iterator[Finding]:
-    """The state store has the schedule of each open task at the version that the API shows."""
+def _derived(facts: Facts) -> Iterator[Finding]:
+    """The state store has the schedule of each open task, and its position in a series, at the version that the API
+    shows; and notifier knows of no other version. It need not know of any: after a loss it has what it hears."""
     for task_id, found in facts.tasks.items():
-        if found["status"] == "pending" and facts.scheduled.get(task_id) != found["version"]:
-            stored = facts.scheduled.get(task_id)
-            yield Finding(Harm.WRONG, f"a schedule of version {stored}, not {found['version']}", task_id)
+        version = found["version"]
+        stored: dict[str, int | None] = {"record": facts.records.get(task_id, version)}
+        if found["status"] == "pending":
+            stored["schedule"] = facts.scheduled.get(task_id)
+            if found["recurrence"] is not None:
+                stored["position"] = facts.positions.get(task_id)
+        for kind, other in stored.items():
+            if other != version:
+                yield Finding(Harm.WRONG, f"a {kind} of version {other}, not {version}", task_id)
 
 
 def _moments(found: Json) -> dict[str, datetime]:

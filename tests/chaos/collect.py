@@ -18,7 +18,7 @@ from tests.chaos.facts import Facts, Heard, Json
 from tests.chaos.model import Fire
 from tests.chaos.person import Person
 
-from event_contracts.topics import REMINDERS, SERVICES, TOPICS, dead_letter_topic
+from event_contracts.topics import NOTIFIER, RECURRENCE, REMINDERS, SERVICES, TOPICS, dead_letter_topic
 from reminders.domain.member import Member
 from stack import Instance
 from taskstream_cli.lag import LagReader
@@ -79,6 +79,8 @@ async def collect(instance: Instance, people: Sequence[Person]) -> Facts:
     published, announced, dead_letters = await _kafka(instance.kafka_bootstrap)
     async with Redis.from_url(instance.redis_url, decode_responses=True) as redis:
         scheduled = await schedules(redis)
+        positions = await _versions(redis, RECURRENCE, "t:")
+        records = await _versions(redis, NOTIFIER)
     mails = await asyncio.to_thread(instance.mail)
     return Facts(
         now=datetime.now(UTC),
@@ -99,6 +101,8 @@ async def collect(instance: Instance, people: Sequence[Person]) -> Facts:
         overdue=queues.overdue,
         deliveries=queues.deliveries,
         scheduled=scheduled,
+        positions=positions,
+        records=records,
     )
 
 
@@ -162,10 +166,15 @@ async def _indexes(redis: Redis) -> tuple[dict[str, list[str]], dict[str, int]]:
 
 async def schedules(redis: Redis) -> dict[str, int]:
     """The version of each task's schedule; empty without a marker."""
-    marker = await read_marker(redis, REMINDERS)
+    return await _versions(redis, REMINDERS)
+
+
+async def _versions(redis: Redis, service: str, kind: str = "") -> dict[str, int]:
+    """The version in each task's document of a service; empty without a marker."""
+    marker = await read_marker(redis, service)
     if marker is None:
         return {}
-    prefix = f"{REMINDERS}||{marker.generation}:"
+    prefix = f"{service}||{kind}{marker.generation}:"
     found: dict[str, int] = {}
     keys = [key async for key in redis.scan_iter(f"{prefix}*", count=1_000)]
     for key in keys:

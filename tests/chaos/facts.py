@@ -53,4 +53,8 @@ class Facts:
     deliveries: Mapping[str, int] = field(default_factory=dict)
     """Members of the indexes of deliveries, by key."""
     scheduled: Mapping[str, int] = field(default_factory=dict)
-    """The version of each task's schedule in the state store."""
+    """The version of each task's schedule in the state store, as reminders keeps it."""
+    positions: Mapping[str, int] = field(default_factory=dict)
+    """The version at which recurrence knows where each task stands in its series."""
+    records: Mapping[str, int] = field(default_factory=dict)
+    """The version of each task that notifier last heard of."""

@@ -35,6 +35,7 @@ def _item(task: Task, **other: Any) -> dict[str, Any]:
         "version": task.version,
         "due_at": task.due.isoformat(),
         "series_id": task.series.series_id if task.series else None,
+        "recurrence": {"rrule": "FREQ=DAILY"} if task.series else None,
         "reminders": [{"id": name, "at": at.isoformat()} for name, at in task.wanted.reminders.items()],
         **other,
     }
@@ -73,6 +74,8 @@ def _kept(*tasks: Task) -> tuple[Model, Facts]:
         published=frozenset((task.task_id, version) for task in tasks for version in task.versions),
         announced={fire: frozenset({"event"}) for fire in fires.values()},
         scheduled={task.task_id: task.version for task in tasks},
+        positions={task.task_id: task.version for task in tasks if task.series is not None},
+        records={task.task_id: task.version for task in tasks},
     )
     return model, facts
 
@@ -247,8 +250,9 @@ def test_a_completed_instance_has_one_successor_on_the_right_date() -> None:
             str(number): _item(task, id=str(number), status="pending", version=1, due_at=due.isoformat())
             for number, due in enumerate(dues)
         }
-        schedules = dict.fromkeys(after, 1)
-        return _harms(check(model, replace(facts, tasks={**facts.tasks, **after}, scheduled=schedules)))
+        known = dict.fromkeys(after, 1)
+        tasks = {**facts.tasks, **after}
+        return _harms(check(model, replace(facts, tasks=tasks, scheduled=known, positions=known)))
 
     next_week = RULE.due(1)
     assert with_successors(next_week) == set()
@@ -301,9 +305,24 @@ def test_one_reminder_under_two_ids_is_doubled() -> None:
     assert _harms(check(model, replace(facts, announced=twice))) == {Harm.DOUBLED}
 
 
-def test_a_schedule_of_another_version_is_wrong() -> None:
+def test_what_the_state_store_knows_of_another_version_is_wrong() -> None:
     model, facts = _kept(_task("a"))
-    assert _harms(check(model, replace(facts, scheduled={"a": 0}))) == {Harm.WRONG}
+    wrongs: list[dict[str, Any]] = [
+        {"scheduled": {"a": 0}},
+        {"scheduled": {}},
+        {"records": {"a": 0}},
+        {"records": {"a": 9}},
+    ]
+    for wrong in wrongs:
+        assert _harms(check(model, replace(facts, **wrong))) == {Harm.WRONG}, wrong
+    assert check(model, replace(facts, records={})) == []
+    recurring = {"a": {**facts.tasks["a"], "recurrence": {"rrule": "FREQ=DAILY"}}}
+    version = facts.tasks["a"]["version"]
+    assert check(model, replace(facts, tasks=recurring, positions={"a": version})) == []
+    behind: list[dict[str, int]] = [{}, {"a": version - 1}]
+    for positions in behind:
+        found = replace(facts, tasks=recurring, positions=positions)
+        assert _harms(check(model, found)) == {Harm.WRONG}
 
 
 def test_what_nobody_knows_is_not_judged() -> None:
