@@ -232,16 +232,17 @@ def statements(
 
             return noted
 
-        listen, row, rows = engine.sync_engine, Direct.row, Direct.rows
+        listen = engine.sync_engine
+        ways = {name: getattr(Direct, name) for name in ("row", "rows", "together")}
         event.listen(listen, "before_cursor_execute", note)
         event.listen(listen, "commit", end)
-        monkeypatch.setattr(Direct, "row", noting(row))
-        monkeypatch.setattr(Direct, "rows", noting(rows))
+        for name, ask in ways.items():
+            monkeypatch.setattr(Direct, name, noting(ask))
         try:
             yield sent
         finally:
-            monkeypatch.setattr(Direct, "row", row)
-            monkeypatch.setattr(Direct, "rows", rows)
+            for name, ask in ways.items():
+                monkeypatch.setattr(Direct, name, ask)
             event.remove(listen, "before_cursor_execute", note)
             event.remove(listen, "commit", end)
 

@@ -168,7 +168,7 @@ async def test_settings_that_change_while_a_task_is_made(
 ) -> None:
     """The owner is read before the write; the write notices and reads again."""
     asked: list[Direct] = []
-    ask, ask_shared = Direct.row, Direct.rows
+    ask, ask_shared = Direct.row, Direct.together
 
     async def change(statement: Direct, *given: Any) -> Any:
         if not asked:
@@ -177,7 +177,7 @@ async def test_settings_that_change_while_a_task_is_made(
         return await (ask_shared if statement is SHARED_INSERT else ask)(statement, *given)
 
     monkeypatch.setattr(Direct, "row", change)
-    monkeypatch.setattr(Direct, "rows", change)
+    monkeypatch.setattr(Direct, "together", change)
     task = await ada.create(due_date="2026-01-06")
     assert asked == [SHARED_INSERT, INSERT, SHARED_INSERT, INSERT]
     assert task["timezone"] == "Asia/Tokyo"

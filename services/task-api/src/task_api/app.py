@@ -43,6 +43,7 @@ from task_api.adapters.postgres.shared_inserts import SharedInserts
 from task_api.adapters.postgres.snapshots import PostgresSnapshots
 from task_api.adapters.postgres.successors import PostgresSuccession
 from task_api.adapters.postgres.task_reader import PostgresTaskReader
+from task_api.adapters.postgres.unlocked_tasks import PostgresUnlockedTasks
 from task_api.adapters.redis_sessions import RedisRevokedSessions
 from task_api.application.account_ports import Passwords
 from task_api.application.administration import Administration
@@ -230,7 +231,13 @@ class _Stores:
 
     def __init__(self, entry: _Entry, clock: Clock, relay: Loop) -> None:
         database = PostgresDatabase(entry.engine)
-        self.means = Means(database, SharedInserts(entry.engine, database), clock.now, relay.wake)
+        self.means = Means(
+            database,
+            SharedInserts(entry.engine, database),
+            PostgresUnlockedTasks(entry.engine),
+            clock.now,
+            relay.wake,
+        )
         self.reader = PostgresTaskReader(entry.engine)
         kept = PostgresPreferences(entry.engine, entry.seal)
         self.preferences = NotificationPreferences(kept, clock.now, entry.audit)

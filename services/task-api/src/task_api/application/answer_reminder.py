@@ -9,8 +9,9 @@ from uuid import UUID
 
 from event_contracts.values import Actor
 from task_api.application.announce import task_write
+from task_api.application.change_alone import change_alone
 from task_api.application.locking import Versions, lock_for_edit
-from task_api.application.ports import Means, Stamp, TaskView
+from task_api.application.ports import Means, Owner, Stamp, TaskView
 from task_api.domain.errors import InvalidTask, ReminderNotFound, TransitionRefused
 from task_api.domain.task import Reminder, Task, revise
 
@@ -65,11 +66,28 @@ async def _answer(
     change: Change,
     kind: str,
 ) -> TaskView:
+    detail = {"reminder_id": str(reminder_id)}
+
+    def answered(before: Task, at: datetime, owner: Owner) -> Task:
+        return revise(before, _with(before, reminder_id, change, at), at, owner.day_start)
+
+    alone = await change_alone(
+        means,
+        actor,
+        user_id,
+        task_id,
+        expected,
+        lambda read, at: answered(read.task, at, read.owner),
+        kind=kind,
+        detail=detail,
+    )
+    if alone is not None:
+        return alone
     async with means.database.begin() as work:
         locked = await lock_for_edit(work, user_id, task_id, expected)
         before = locked.task
         stamp = Stamp(actor, await means.now())
-        after = revise(before, _with(before, reminder_id, change, stamp.at), stamp.at, locked.owner.day_start)
+        after = answered(before, stamp.at, locked.owner)
         series = None if before.series_id is None else await work.series(before.series_id)
         recurrence = series.goes_on if series else None
         if after is before:
@@ -82,7 +100,7 @@ async def _answer(
             series_version=version,
             stamp=stamp,
             kind=kind,
-            detail={"reminder_id": str(reminder_id)},
+            detail=detail,
         )
         await work.write(write, locked.owner)
     means.wake()

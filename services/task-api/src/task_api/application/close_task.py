@@ -9,8 +9,9 @@ from uuid import UUID
 from event_contracts.series import PileUp
 from event_contracts.values import Actor, ClosedBy
 from task_api.application.announce import series_write, task_write
+from task_api.application.change_alone import change_alone
 from task_api.application.locking import Versions, lock_for_status
-from task_api.application.ports import Locked, Means, Owner, Stamp, TaskView, Transaction
+from task_api.application.ports import Locked, Means, Owner, ReadTask, Stamp, TaskView, Transaction
 from task_api.domain import task as rules
 from task_api.domain.errors import SuccessorTouched
 from task_api.domain.moments import start_of_slot
@@ -65,6 +66,14 @@ async def _change_status(
     opens: bool = False,
     deleted_too: bool = False,
 ) -> TaskView:
+    if not opens:
+
+        def changed(read: ReadTask, at: datetime) -> Task | None:
+            return None if read.task.series_id is not None else transition(read.task, at)
+
+        alone = await change_alone(means, actor, user_id, task_id, expected, changed)
+        if alone is not None:
+            return alone
     async with means.database.begin() as work:
         series, locked = await lock_for_status(
             work, user_id, task_id, expected, opens=opens, deleted_too=deleted_too

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, time
 from typing import Any
 from uuid import UUID
 
 from event_contracts.tasks import REMINDERS_MAX
 from event_contracts.values import Actor, TaskStatus
 from task_api.application.announce import series_write, task_write
+from task_api.application.change_alone import change_alone
 from task_api.application.close_task import withdraw_successor
 from task_api.application.intake import ReminderRequest, begin_series, check_due, check_whole, merge_reminders
 from task_api.application.locking import Versions, lock_for_edit, lock_for_status
@@ -19,6 +20,8 @@ from task_api.domain import task as rules
 from task_api.domain.errors import InvalidTask, ReminderNotFound, SeriesScopeRequired
 from task_api.domain.series import Recurrence, Series
 from task_api.domain.task import OPEN_STATUSES, Task
+
+_OF_DUE = frozenset({"due_at", "due_date", "timezone"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,17 @@ async def _edit(
     *,
     locks_series: bool = False,
 ) -> TaskView:
+    if not locks_series:
+        alone = await change_alone(
+            means,
+            actor,
+            user_id,
+            task_id,
+            expected,
+            lambda read, at: _revised(edit_of(read.task), read.task, at, read.owner.day_start),
+        )
+        if alone is not None:
+            return alone
     async with means.database.begin() as work:
         series, locked = await _lock(work, user_id, task_id, expected, locks_series=locks_series)
         stamp = Stamp(actor, await means.now())
@@ -65,6 +79,14 @@ async def _edit(
     if view.change_id is not None:
         means.wake()
     return view
+
+
+def _revised(edit: TaskEdit, before: Task, at: datetime, day_start: time) -> Task | None:
+    """The task with an edit of its own fields alone. A due may be moved by another start of the day as well: who gives
+    it waits for those that are locked."""
+    if not _OF_DUE.isdisjoint(edit.fields):
+        return None
+    return rules.revise(before, _merged(edit, before, None, at), at, day_start)
 
 
 async def apply_edit(

@@ -82,6 +82,17 @@ class Locked:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadTask:
+    """A task with what belongs to it, all as of one moment: its series' rule if that goes on and version if there is
+    one, and its owner's settings."""
+
+    task: Task
+    recurrence: Recurrence | None
+    series_version: int | None
+    owner: Owner
+
+
+@dataclass(frozen=True, slots=True)
 class ChangedTask:
     """One row of a change: what it did to which task, and with which version."""
 
@@ -152,6 +163,17 @@ class NewTasks(Protocol):
 
         Gives the task as stored, or None when the owner's settings are no longer those of `owner`: then nothing is.
         """
+
+
+class UnlockedTasks(Protocol):
+    """One task at a time, outside of units of work."""
+
+    async def read(self, user_id: UUID, task_id: UUID) -> ReadTask | None:
+        """Read a task of this user, deleted or not, with its reminders and what belongs to it."""
+
+    async def write(self, change: TaskWrite) -> bool:
+        """Write the next version of a task as Transaction does, without waiting for anybody. False when the stored
+        version is not that of `change.before`, or is about to be another: then nothing is."""
 
 
 class Transaction(NewTasks, Protocol):
@@ -260,11 +282,12 @@ class Database(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What every command works with. `new_tasks` writes outside of units of work; `owners` are accounts' settings as
-    they were a moment ago."""
+    """What every command works with. `new_tasks` and `unlocked` write outside of units of work; `owners` are accounts'
+    settings as they were a moment ago."""
 
     database: Database
     new_tasks: NewTasks
+    unlocked: UnlockedTasks
     now: Now
     wake: Wake
     owners: Remembered = field(default_factory=Remembered)

@@ -7,14 +7,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
 from sqlalchemy import Executable, delete, func, literal, select, union_all
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from task_api.adapters.postgres.audit_log import append_line
 from task_api.adapters.postgres.database import PostgresDatabase, storage_errors
-from task_api.adapters.postgres.rows import EPOCH, REMINDERS, Row, reminder_of, series_of, task_of
+from task_api.adapters.postgres.rows import EPOCH, REMINDERS, Row, reminders_of, series_of, task_of
 from task_api.adapters.postgres.tables import calendar_tokens, series, tasks, user_changes, users
 from task_api.application.audit import AuditLine
 from task_api.application.calendar_feed import Dated, Subscription
@@ -118,7 +117,7 @@ class PostgresCalendarFeed:
 
 
 def _dated(row: Row) -> Dated:
-    task = task_of(row, tuple(reminder_of(item) for item in orjson.loads(row["reminders"])))
+    task = task_of(row, reminders_of(row))
     if task.series_id is None:
         return Dated(task)
     its_series: dict[str, Any] = {column.name: row[f"of_series_{column.name}"] for column in series.c}

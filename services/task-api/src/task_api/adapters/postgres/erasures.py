@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from task_api.adapters.postgres.audit_log import append_line
 from task_api.adapters.postgres.database import storage_errors
 from task_api.adapters.postgres.outbox_append import enqueue
-from task_api.adapters.postgres.rows import EPOCH, among, task_of
+from task_api.adapters.postgres.rows import EPOCH, among, owner_of, task_of
 from task_api.adapters.postgres.tables import (
     api_keys,
     audit_log,
@@ -39,7 +39,6 @@ from task_api.adapters.postgres.tables import (
     user_changes,
     users,
 )
-from task_api.adapters.postgres.transaction import owner_of
 from task_api.application.audit import AuditLine
 from task_api.application.ports import Announcement, Owner
 from task_api.domain.task import Task

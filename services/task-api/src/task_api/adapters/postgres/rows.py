@@ -14,6 +14,7 @@ from event_contracts.series import Anchor, DstGap, MonthEnd, Overdue, PileUp, Re
 from event_contracts.values import Channel, ClosedBy, Priority, TaskStatus
 from task_api.adapters.postgres.tables import epoch
 from task_api.adapters.postgres.tables import series as series_table
+from task_api.application.ports import Owner
 from task_api.domain.series import Recurrence, Series
 from task_api.domain.task import Change, Reminder, Task
 
@@ -85,6 +86,12 @@ def reminder_of(item: Mapping[str, Any]) -> Reminder:
     )
 
 
+def reminders_of(row: Row) -> tuple[Reminder, ...]:
+    """Give the reminders of a row that has the column REMINDERS."""
+    kept = row["reminders"]
+    return () if kept == "[]" else tuple(reminder_of(item) for item in orjson.loads(kept))
+
+
 def changes_of(stored: Mapping[str, Mapping[str, Any]]) -> dict[str, Change]:
     """Give the field changes of a `task_history` row."""
     return {name: Change(change["old"], change["new"]) for name, change in stored.items()}
@@ -117,6 +124,17 @@ def task_of(row: Row, reminders: tuple[Reminder, ...] = ()) -> Task:
         predecessor_task_id=row["predecessor_task_id"],
         deleted_at=row["deleted_at"],
         reminders=reminders,
+    )
+
+
+def owner_of(row: Row, prefix: str = "") -> Owner:
+    """Give the owner of a `users` row, or of its columns under a prefix, with EPOCH beside."""
+    return Owner(
+        row[f"{prefix}id"],
+        row[f"{prefix}timezone"],
+        row[f"{prefix}day_start"],
+        row[f"{prefix}default_reminder"],
+        row["epoch"],
     )
 
 

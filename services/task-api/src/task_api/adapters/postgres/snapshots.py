@@ -29,7 +29,7 @@ from event_contracts.series import SeriesSnapshot
 from event_contracts.tasks import TaskSnapshot
 from event_contracts.values import Actor, ActorKind, Channel
 from task_api.adapters.postgres.database import storage_errors
-from task_api.adapters.postgres.rows import EPOCH, REMINDERS, Row, among, reminder_of, series_of, task_of
+from task_api.adapters.postgres.rows import EPOCH, REMINDERS, Row, among, reminders_of, series_of, task_of
 from task_api.adapters.postgres.tables import (
     epoch,
     series,
@@ -101,7 +101,7 @@ _GENERATED = select(
 
 def with_reminders(row: Row) -> Task:
     """Give the task of a `tasks` row that the REMINDERS column came along with."""
-    return task_of(row, tuple(reminder_of(item) for item in orjson.loads(row["reminders"])))
+    return task_of(row, reminders_of(row))
 
 
 class PostgresSnapshots:

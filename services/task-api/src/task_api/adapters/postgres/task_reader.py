@@ -7,14 +7,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
 from sqlalchemy import Select, Uuid, and_, bindparam, func, literal, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from event_contracts.values import Actor, TaskStatus
 from task_api.adapters.postgres.database import storage_errors
 from task_api.adapters.postgres.direct import Direct
-from task_api.adapters.postgres.rows import Row, changes_of, joined_recurrence, reminder_of, task_of
+from task_api.adapters.postgres.rows import Row, changes_of, joined_recurrence, reminders_of, task_of
 from task_api.adapters.postgres.tables import (
     series,
     series_history,
@@ -52,8 +51,7 @@ _DAY = func.date_trunc("day", func.timezone(users.c.timezone, tasks.c.completed_
 
 
 def _view(row: Row) -> TaskView:
-    reminders = tuple(reminder_of(item) for item in orjson.loads(row["reminders"]))
-    return TaskView(task_of(row, reminders), joined_recurrence(row))
+    return TaskView(task_of(row, reminders_of(row)), joined_recurrence(row))
 
 
 class PostgresTaskReader:

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
 from sqlalchemy import (
     Executable,
     Integer,
@@ -37,7 +36,8 @@ from task_api.adapters.postgres.rows import (
     Row,
     among,
     changes_of,
-    reminder_of,
+    owner_of,
+    reminders_of,
     series_of,
     task_of,
 )
@@ -60,7 +60,7 @@ from task_api.application.ports import (
 )
 from task_api.domain.errors import ConcurrentChange, KeyReused
 from task_api.domain.series import Series
-from task_api.domain.task import Change, Reminder, Task
+from task_api.domain.task import Change, Task
 
 _LIVE = tasks.c.closed_by.is_distinct_from("withdrawn")
 _OWNER_COLUMNS = (users.c.id, users.c.timezone, users.c.day_start, users.c.default_reminder, EPOCH)
@@ -272,7 +272,7 @@ class PostgresTransaction:
             return
         # Locked rows cannot have moved on, so nobody has to be told how many were met.
         changes, self._waiting = self._waiting, []
-        rows = [write_statements.update(change, before, None)[1] for change, before in changes]
+        rows = [write_statements.update_values(change, before) for change, before in changes]
         await self._connection.execute(write_statements.UPDATE, rows)
 
     async def reserve_numbers(self, owner: Owner, count: int) -> int | None:
@@ -400,13 +400,3 @@ class PostgresTransaction:
         )
         reminders = {row["id"]: reminders_of(row) for row in beside.mappings()}
         return [task_of(row, reminders[row["id"]]) for row in rows]
-
-
-def owner_of(row: Row) -> Owner:
-    """Give the owner of a `users` row that has the epoch beside it."""
-    return Owner(row["id"], row["timezone"], row["day_start"], row["default_reminder"], row["epoch"])
-
-
-def reminders_of(row: Row) -> tuple[Reminder, ...]:
-    """Give the reminders of a row that has the column REMINDERS."""
-    return tuple(reminder_of(item) for item in orjson.loads(row["reminders"]))

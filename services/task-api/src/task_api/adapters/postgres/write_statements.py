@@ -92,14 +92,21 @@ _INSERT_TASK = f"""
         RETURNING id
     )"""  # noqa: S608 - names of our own columns
 
-# A purged instance that is revived is whole again.
-_UPDATE_TASK = f"""
+_STORED = "id = :id AND user_id = :user_id AND version = :before_version"
+# Waits for nobody: a statement that waits for a lock may still be done after its request was given up.
+_FREE = f"id = (SELECT id FROM tasks WHERE {_STORED} FOR NO KEY UPDATE SKIP LOCKED)"  # noqa: S608 - our own words
+
+
+def _update_task(condition: str) -> str:
+    """A purged instance that is revived is whole again."""
+    return f"""
     written AS (
         UPDATE tasks SET {", ".join(f"{name} = :{name}" for name in _TASK_COLUMNS if name not in _FIXED)},
             purged_at = NULL
-        WHERE id = :id AND user_id = :user_id AND version = :before_version
+        WHERE {condition}
         RETURNING id
     )"""  # noqa: S608 - names of our own columns
+
 
 _NEW_SERIES = f"""
     begun AS (
@@ -191,10 +198,10 @@ RESERVE = _statement(
     WHERE id = :user_id AND {_SAME_OWNER}
     RETURNING last_task_number"""  # noqa: S608 - our own words
 )
-UPDATE = _with(_UPDATE_TASK, _DROPPED_REMINDERS, _REMINDERS, _LEDGERS, _ANNOUNCED, result=_ID)
-UPDATE_WITH_SERIES = _with(
-    _UPDATE_TASK, _NEW_SERIES, _DROPPED_REMINDERS, _REMINDERS, _LEDGERS, _ANNOUNCED, result=_ID
-)
+_WITH_UPDATE = (_DROPPED_REMINDERS, _REMINDERS, _LEDGERS, _ANNOUNCED)
+UPDATE = _with(_update_task(_STORED), *_WITH_UPDATE, result=_ID)
+UPDATE_FREE = Direct(_with(_update_task(_FREE), *_WITH_UPDATE, result=_ID))
+UPDATE_WITH_SERIES = _with(_update_task(_STORED), _NEW_SERIES, *_WITH_UPDATE, result=_ID)
 
 
 def _text(moment: datetime | None) -> str | None:
@@ -356,9 +363,13 @@ def insertions(
 
 def update(change: TaskWrite, before: Task, series: SeriesWrite | None) -> tuple[TextClause, dict[str, Any]]:
     """Give the statement that writes the next version of a task and answers its id, or no row when it moved on."""
-    values = _common(change, series) | {
+    return UPDATE if series is None else UPDATE_WITH_SERIES, update_values(change, before, series)
+
+
+def update_values(change: TaskWrite, before: Task, series: SeriesWrite | None = None) -> dict[str, Any]:
+    """Give what that statement is asked with."""
+    return _common(change, series) | {
         "before_version": before.version,
         "kept_reminders": [reminder.id for reminder in change.after.reminders],
         "events": [encode(announcement) for announcement in _announcements(change, series)],
     }
-    return UPDATE if series is None else UPDATE_WITH_SERIES, values
