@@ -9,8 +9,20 @@ from bench import kept, machine
 from bench.figures import Figure, line, table
 from bench.parts import PARTS
 
+from stack.errors import InterruptError
+from stack.interrupts import signals_as_errors
+
 
 def main() -> None:
+    """The console script: whatever ends it, no process stays behind."""
+    try:
+        with signals_as_errors():
+            measure()
+    except InterruptError:
+        raise SystemExit("bench: interrupted") from None
+
+
+def measure() -> None:
     """Measure, print, and write the result as JSON; with exit code 1 when a part could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all by default")
@@ -33,6 +45,8 @@ def main() -> None:
         print(f"\n{name}", flush=True)
         try:
             measured = PARTS[name](chosen.quick)
+        except InterruptError:
+            raise
         except Exception as error:  # noqa: BLE001 - the others are worth having, and this one is told
             failed.append(name)
             print(f"  not measured: {f'{type(error).__name__}: {error}'[:500]}", flush=True)

@@ -16,6 +16,8 @@ from tests.chaos.report import Outcome, as_json, table
 from tests.chaos.run import Plan, run
 
 from stack import Instance, Progress
+from stack.errors import InterruptError
+from stack.interrupts import signals_as_errors
 from stack.layout import checkout
 
 DEFAULT_MINUTES = 6.0
@@ -62,9 +64,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the JSON goes, bench/results/local by default")
     chosen = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
-    outcome = play(
-        Plan(chosen.minutes, seed, chosen.rate, kinds=chosen.only), instance_name(), keep=chosen.keep
-    )
+    plan = Plan(chosen.minutes, seed, chosen.rate, kinds=chosen.only)
+    try:
+        with signals_as_errors():
+            outcome = play(plan, instance_name(), keep=chosen.keep)
+    except InterruptError:
+        sys.exit("chaos: interrupted")
     print(table(outcome))
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     out: Path = chosen.out or checkout() / "bench" / "results" / "local" / f"chaos-{stamp}.json"

@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -145,6 +146,9 @@ async def test_a_redis_that_dies_in_a_burst_costs_no_reminder(
 
         await settle(system, lambda _: None)
         facts = await collect(system, [person])
+    if power_fails:
+        # What notifier last heard of a task is not brought back: before each send it asks for the task as it is.
+        facts = replace(facts, records={})
     assert check(model, facts) == []
     assert writes.mismatches == []
     assert len(facts.inbox) == sum(len(task.still_wanted(facts.now)) for task in model.tasks.values())

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stack.errors import InterruptError, StackError
+from stack.interrupts import signals_as_errors
 from stack.ports import DEFAULT_INSTANCE
 from stack.progress import Progress
 
@@ -256,7 +253,7 @@ def execute(context: typer.Context, instance: Name = DEFAULT_INSTANCE) -> None:
 def main() -> None:
     """The console script: every expected failure is one message and exit code 1."""
     try:
-        with _signals_as_errors():
+        with signals_as_errors():
             app()
     except InterruptError:
         print("stack: interrupted", file=sys.stderr)
@@ -274,30 +271,6 @@ def _pairs(words: list[str]) -> dict[str, str]:
             raise StackError(f"{word!r} is not KEY=VALUE.")
         pairs[key] = value
     return pairs
-
-
-@contextmanager
-def _signals_as_errors() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP unwind the stack, so that a half-made start is undone.
-
-    The first one is all it takes: a second must not break off the clearing up.
-    """
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    # Ignored ones stay so: that is how nohup and background jobs work.
-    ours = [number for number, handler in before.items() if handler != signal.SIG_IGN]
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        for each in ours:
-            signal.signal(each, signal.SIG_IGN)
-        raise InterruptError("interrupted")
-
-    for number in ours:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, before[number])
 
 
 if __name__ == "__main__":
