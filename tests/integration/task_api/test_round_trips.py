@@ -28,8 +28,8 @@ CALLS = [
     ("PATCH", "{task}", {"reminders": [{"offset": f"PT{hours}H"} for hours in range(1, 11)]}, 2),
     # Of what is so already nothing is written.
     ("PATCH", "{task}", {"reminders": FULL["reminders"]}, 1),
-    # Read; then lock, read beside, the series' rule, write, COMMIT.
-    ("PATCH", "{task}", {"due_at": "2026-01-07T10:00:00Z"}, 6),
+    # Lock, read beside, the series' rule, write, COMMIT.
+    ("PATCH", "{task}", {"due_at": "2026-01-07T10:00:00Z"}, 5),
     # Read; then lock the series, lock, read beside, write, COMMIT; then the successor.
     ("POST", "{task}/complete", None, 7),
     ("POST", "{task}/skip", None, 6),

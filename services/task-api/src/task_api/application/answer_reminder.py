@@ -8,14 +8,13 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from event_contracts.values import Actor
-from task_api.application.announce import task_write
-from task_api.application.change_alone import change_alone
-from task_api.application.locking import Versions, lock_for_edit
-from task_api.application.ports import Means, Owner, Stamp, TaskView
+from task_api.application.change_task import Change, change_task
+from task_api.application.locking import Versions
+from task_api.application.ports import Means, ReadTask, TaskView
 from task_api.domain.errors import InvalidTask, ReminderNotFound, TransitionRefused
 from task_api.domain.task import Reminder, Task, revise
 
-Change = Callable[[Reminder, datetime], Reminder]
+Answer = Callable[[Reminder, datetime], Reminder]
 
 
 async def snooze_reminder(
@@ -63,51 +62,17 @@ async def _answer(
     task_id: UUID,
     reminder_id: UUID,
     expected: Versions,
-    change: Change,
+    change: Answer,
     kind: str,
 ) -> TaskView:
-    detail = {"reminder_id": str(reminder_id)}
+    def answered(read: ReadTask, at: datetime) -> Task:
+        return revise(read.task, _with(read.task, reminder_id, change, at), at, read.owner.day_start)
 
-    def answered(before: Task, at: datetime, owner: Owner) -> Task:
-        return revise(before, _with(before, reminder_id, change, at), at, owner.day_start)
-
-    alone = await change_alone(
-        means,
-        actor,
-        user_id,
-        task_id,
-        expected,
-        lambda read, at: answered(read.task, at, read.owner),
-        kind=kind,
-        detail=detail,
-    )
-    if alone is not None:
-        return alone
-    async with means.database.begin() as work:
-        locked = await lock_for_edit(work, user_id, task_id, expected)
-        before = locked.task
-        stamp = Stamp(actor, await means.now())
-        after = answered(before, stamp.at, locked.owner)
-        series = None if before.series_id is None else await work.series(before.series_id)
-        recurrence = series.goes_on if series else None
-        if after is before:
-            return TaskView(before, recurrence)
-        version = series.version if series else None
-        write = task_write(
-            before,
-            after,
-            owner=locked.owner,
-            series_version=version,
-            stamp=stamp,
-            kind=kind,
-            detail=detail,
-        )
-        await work.write(write, locked.owner)
-    means.wake()
-    return TaskView(after, recurrence, stamp.change_id)
+    answer = Change(answered, kind, {"reminder_id": str(reminder_id)})
+    return await change_task(means, actor, user_id, task_id, expected, answer)
 
 
-def _with(task: Task, reminder_id: UUID, change: Change, at: datetime) -> Task:
+def _with(task: Task, reminder_id: UUID, change: Answer, at: datetime) -> Task:
     if all(reminder.id != reminder_id for reminder in task.reminders):
         raise ReminderNotFound("the task has no such reminder")
     if not task.is_open:

@@ -9,7 +9,7 @@ from uuid import UUID
 from event_contracts.series import PileUp
 from event_contracts.values import Actor, ClosedBy
 from task_api.application.announce import series_write, task_write
-from task_api.application.change_alone import change_alone
+from task_api.application.change_task import Change, NeedsLocks, change_alone
 from task_api.application.locking import Versions, lock_for_status
 from task_api.application.ports import Locked, Means, Owner, ReadTask, Stamp, TaskView, Transaction
 from task_api.domain import task as rules
@@ -68,10 +68,12 @@ async def _change_status(
 ) -> TaskView:
     if not opens:
 
-        def changed(read: ReadTask, at: datetime) -> Task | None:
-            return None if read.task.series_id is not None else transition(read.task, at)
+        def changed(read: ReadTask, at: datetime) -> Task:
+            if read.task.series_id is not None:
+                raise NeedsLocks
+            return transition(read.task, at)
 
-        alone = await change_alone(means, actor, user_id, task_id, expected, changed)
+        alone = await change_alone(means, actor, user_id, task_id, expected, Change(changed))
         if alone is not None:
             return alone
     async with means.database.begin() as work:

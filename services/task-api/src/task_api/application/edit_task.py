@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, time
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from event_contracts.tasks import REMINDERS_MAX
 from event_contracts.values import Actor, TaskStatus
 from task_api.application.announce import series_write, task_write
-from task_api.application.change_alone import change_alone
+from task_api.application.change_task import Change, change_task
 from task_api.application.close_task import withdraw_successor
 from task_api.application.intake import ReminderRequest, begin_series, check_due, check_whole, merge_reminders
-from task_api.application.locking import Versions, lock_for_edit, lock_for_status
-from task_api.application.ports import Locked, Means, SeriesWrite, Stamp, TaskView, Transaction
+from task_api.application.locking import Versions, lock_for_status
+from task_api.application.ports import Locked, Means, ReadTask, SeriesWrite, Stamp, TaskView, Transaction
 from task_api.domain import task as rules
 from task_api.domain.errors import InvalidTask, ReminderNotFound, SeriesScopeRequired
 from task_api.domain.series import Recurrence, Series
@@ -41,17 +41,30 @@ class TaskEdit:
         """Whether the series has to be locked before the task."""
         return self.status is not None or self.names_recurrence
 
+    @property
+    def moves_due(self) -> bool:
+        """Whether another start of the day may move the due as well: who gives one waits for tasks that are locked."""
+        return not _OF_DUE.isdisjoint(self.fields)
+
 
 async def edit_task(
     means: Means, actor: Actor, user_id: UUID, task_id: UUID, edit: TaskEdit, expected: Versions = None
 ) -> TaskView:
     """Merge the edit into the task; naming what is already so changes nothing. Raises TaskError."""
-    return await _edit(
-        means, actor, user_id, task_id, expected, lambda _: edit, locks_series=edit.locks_series
-    )
+    if not edit.locks_series:
+        return await _edit_fields(
+            means, actor, user_id, task_id, expected, lambda _: edit, locked=edit.moves_due
+        )
+    async with means.database.begin() as work:
+        series, locked = await lock_for_status(work, user_id, task_id, expected, opens=True)
+        stamp = Stamp(actor, await means.now())
+        view = await apply_edit(work, series, locked, edit, stamp)
+    if view.change_id is not None:
+        means.wake()
+    return view
 
 
-async def _edit(
+async def _edit_fields(
     means: Means,
     actor: Actor,
     user_id: UUID,
@@ -59,34 +72,15 @@ async def _edit(
     expected: Versions,
     edit_of: Callable[[Task], TaskEdit],
     *,
-    locks_series: bool = False,
+    locked: bool = False,
 ) -> TaskView:
-    if not locks_series:
-        alone = await change_alone(
-            means,
-            actor,
-            user_id,
-            task_id,
-            expected,
-            lambda read, at: _revised(edit_of(read.task), read.task, at, read.owner.day_start),
-        )
-        if alone is not None:
-            return alone
-    async with means.database.begin() as work:
-        series, locked = await _lock(work, user_id, task_id, expected, locks_series=locks_series)
-        stamp = Stamp(actor, await means.now())
-        view = await apply_edit(work, series, locked, edit_of(locked.task), stamp)
-    if view.change_id is not None:
-        means.wake()
-    return view
+    """Edit what is the task's own, whatever series it is of."""
 
+    def edited(read: ReadTask, at: datetime) -> Task:
+        before = read.task
+        return rules.revise(before, _merged(edit_of(before), before, None, at), at, read.owner.day_start)
 
-def _revised(edit: TaskEdit, before: Task, at: datetime, day_start: time) -> Task | None:
-    """The task with an edit of its own fields alone. A due may be moved by another start of the day as well: who gives
-    it waits for those that are locked."""
-    if not _OF_DUE.isdisjoint(edit.fields):
-        return None
-    return rules.revise(before, _merged(edit, before, None, at), at, day_start)
+    return await change_task(means, actor, user_id, task_id, expected, Change(edited), locked=locked)
 
 
 async def apply_edit(
@@ -108,16 +102,6 @@ async def apply_edit(
     write = task_write(before, after, owner=locked.owner, series_version=version, stamp=stamp)
     await work.write(write, locked.owner, beside)
     return TaskView(after, recurrence, stamp.change_id)
-
-
-async def _lock(
-    work: Transaction, user_id: UUID, task_id: UUID, expected: Versions, *, locks_series: bool
-) -> tuple[Series | None, Locked]:
-    if locks_series:
-        return await lock_for_status(work, user_id, task_id, expected, opens=True)
-    locked = await lock_for_edit(work, user_id, task_id, expected)
-    series_id = locked.task.series_id
-    return (None if series_id is None else await work.series(series_id)), locked
 
 
 def _new_series(edit: TaskEdit, series: Series | None, before: Task, at: datetime) -> Series | None:
@@ -188,7 +172,7 @@ async def add_reminder(
             raise InvalidTask("reminders", "too_many", f"a task has at most {REMINDERS_MAX} reminders")
         return TaskEdit(reminders=(*_requests(task), request))
 
-    return await _edit(means, actor, user_id, task_id, expected, added)
+    return await _edit_fields(means, actor, user_id, task_id, expected, added)
 
 
 async def remove_reminder(
@@ -202,7 +186,7 @@ async def remove_reminder(
             raise ReminderNotFound("the task has no such reminder")
         return TaskEdit(reminders=kept)
 
-    return await _edit(means, actor, user_id, task_id, expected, without)
+    return await _edit_fields(means, actor, user_id, task_id, expected, without)
 
 
 def _requests(task: Task) -> tuple[ReminderRequest, ...]:
