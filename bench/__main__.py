@@ -9,16 +9,15 @@ from bench import kept, machine
 from bench.figures import Figure, line, table
 from bench.parts import PARTS
 
-from stack.errors import InterruptError
 from stack.interrupts import signals_as_errors
 
 
 def main() -> None:
     """The console script: whatever ends it, no process stays behind."""
     try:
-        with signals_as_errors():
+        with signals_as_errors(KeyboardInterrupt):
             measure()
-    except InterruptError:
+    except KeyboardInterrupt:
         raise SystemExit("bench: interrupted") from None
 
 
@@ -45,8 +44,6 @@ def measure() -> None:
         print(f"\n{name}", flush=True)
         try:
             measured = PARTS[name](chosen.quick)
-        except InterruptError:
-            raise
         except Exception as error:  # noqa: BLE001 - the others are worth having, and this one is told
             failed.append(name)
             print(f"  not measured: {f'{type(error).__name__}: {error}'[:500]}", flush=True)

@@ -16,7 +16,6 @@ from tests.chaos.report import Outcome, as_json, table
 from tests.chaos.run import Plan, run
 
 from stack import Instance, Progress
-from stack.errors import InterruptError
 from stack.interrupts import signals_as_errors
 from stack.layout import checkout
 
@@ -66,9 +65,9 @@ def main() -> None:
     seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
     plan = Plan(chosen.minutes, seed, chosen.rate, kinds=chosen.only)
     try:
-        with signals_as_errors():
+        with signals_as_errors(KeyboardInterrupt):
             outcome = play(plan, instance_name(), keep=chosen.keep)
-    except InterruptError:
+    except KeyboardInterrupt:
         sys.exit("chaos: interrupted")
     print(table(outcome))
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())

@@ -11,10 +11,11 @@ from stack.errors import InterruptError
 
 
 @contextmanager
-def signals_as_errors() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP raise InterruptError in the block, so that a half-made start is undone.
+def signals_as_errors(error: type[BaseException] = InterruptError) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP raise this in the block, so that a half-made start is undone.
 
-    The first one is all it takes: a second must not break off the clearing up.
+    The first one is all it takes: a second must not break off the clearing up. An event loop lets nothing through but
+    KeyboardInterrupt and SystemExit.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     # Ignored ones stay so: that is how nohup and background jobs work.
@@ -23,7 +24,7 @@ def signals_as_errors() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         for each in ours:
             signal.signal(each, signal.SIG_IGN)
-        raise InterruptError("interrupted")
+        raise error("interrupted")
 
     for number in ours:
         signal.signal(number, interrupt)
