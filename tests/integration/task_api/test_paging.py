@@ -8,7 +8,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.integration.task_api.crowds import analyze, asking, buffers, fill, plan_of, read_whole, throw_away
+from tests.integration.task_api.crowds import (
+    analyze,
+    asking,
+    buffers,
+    empty,
+    fill,
+    plan_of,
+    read_whole,
+    throw_away,
+)
 
 TASKS = "/api/v1/tasks"
 SORTS = ["created_at", "updated_at", "due", "priority", "title"]
@@ -161,6 +170,7 @@ async def test_a_total_when_it_is_asked_for_and_offsets_for_older_clients(ada: A
 @pytest.fixture
 async def crowd(engine: Any, ada: Any, bob: Any, request: pytest.FixtureRequest) -> Any:
     """So many tasks of ada, and as many of bob; and the series that some of ada's are of."""
+    await empty(engine)
     series_id = await fill(engine, ada.id, request.param)
     await fill(engine, bob.id, request.param)
     await analyze(engine)
