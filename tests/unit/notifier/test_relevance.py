@@ -94,10 +94,16 @@ class TestMoment:
         older = with_reminder(acknowledged_at=START - 2 * HOUR, set_at=START - HOUR)
         assert reason(older) is None
 
-    def test_times_cut_to_milliseconds_are_the_same_moment(self) -> None:
+    def test_times_rounded_to_milliseconds_are_the_same_moment(self) -> None:
         task = with_reminder(at=START + timedelta(microseconds=1_499))
         assert reason(task, START + timedelta(milliseconds=2)) is None
         assert reason(task, START + timedelta(milliseconds=1)) is None
+
+    @pytest.mark.parametrize(
+        "away", [timedelta(milliseconds=-1), timedelta(milliseconds=1), timedelta(seconds=0.217)]
+    )
+    def test_one_moved_by_less_than_a_second_is_moved(self, away: timedelta) -> None:
+        assert reason(with_reminder(at=START + away)) == "reminder moved"
 
     def test_a_short_offset_in_the_repeated_hour_is_exact(self) -> None:
         second_coming = datetime(2026, 10, 25, 1, 30, tzinfo=UTC)

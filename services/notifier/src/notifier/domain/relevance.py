@@ -10,7 +10,7 @@ from notifier.domain.contact import Contact
 from notifier.domain.notifications import Delivery, Notification
 from notifier.domain.occurrences import occurrence_id
 
-_SAME_MOMENT = timedelta(seconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
 _NOT_WANTED = "not wanted"
 _OF_ITS_REMINDER = ("reminder removed", "reminder moved", "reminder snoozed", "task has no due date any more")
 _OF_ITS_STATUS = ("task deleted", "task archived", *(f"task {by}" for by in ClosedBy))
@@ -53,7 +53,7 @@ def _is_elsewhere(notification: Notification, task: TaskSnapshot) -> bool:
     if reminder is None:
         return True
     wanted = task.fire_time(reminder)
-    return wanted is None or abs(wanted - notification.fire_at) > _SAME_MOMENT
+    return wanted is None or not _is_same_moment(wanted, notification.fire_at)
 
 
 def ends_with_a_change(reason: str | None) -> bool:
@@ -96,7 +96,8 @@ def _why_outdated(reminder: ReminderDefinition, task: TaskSnapshot, fire_at: dat
     once. Both come out right here, because nothing but the moment is compared.
 
     Which error is worse? Sending an old reminder of an open task is a nuisance; dropping a current one breaks the
-    promise. So a difference that has an innocent cause is none: times cut to the millisecond on their way.
+    promise. So a difference that has an innocent cause is none (`_is_same_moment`), and any other is one, however
+    short: a reminder that is moved by a fifth of a second fires at its new time as well.
 
     Acknowledging ends the moment it was said of: an acknowledgement older than set_at is of an earlier one.
     """
@@ -105,9 +106,14 @@ def _why_outdated(reminder: ReminderDefinition, task: TaskSnapshot, fire_at: dat
     wanted = task.fire_time(reminder)
     if wanted is None:
         return "task has no due date any more"
-    if abs(wanted - fire_at) <= _SAME_MOMENT:
+    if _is_same_moment(wanted, fire_at):
         return None
     return "reminder snoozed" if reminder.snoozed_until is not None else "reminder moved"
+
+
+def _is_same_moment(wanted: datetime, fire_at: datetime) -> bool:
+    """Whether they differ by what rounding to whole milliseconds takes at most."""
+    return abs(wanted - fire_at) < _MILLISECOND
 
 
 def _why_not_there(delivery: Delivery, named: tuple[Channel, ...], contact: Contact | None) -> str | None:
