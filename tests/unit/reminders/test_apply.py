@@ -95,6 +95,33 @@ async def test_a_lost_announcement_is_made_good_by_the_next_delivery(rig: Rig) -
     assert len(rig.scheduled()) == 1
 
 
+@pytest.mark.parametrize("what", ["deleted", "moved", "removed"])
+async def test_what_fired_untold_is_told_before_it_is_forgotten(rig: Rig, what: str) -> None:
+    """Its time came while `reminder-scheduled` could not be published; then the task changes."""
+    one = reminder(at=SOON)
+    task = snapshot(reminders=(one,))
+    rig.sidecar.fail_next(SidecarUnavailable("circuit breaker is open"))
+    with pytest.raises(SidecarUnavailable):
+        await rig.applier().apply(task)
+    rig.clock.advance(SOON - START)
+    await rig.firer().fire_all()
+    assert len(rig.sidecar.events("reminder-due")) == 1
+    newer = {
+        "deleted": later(completed(task, 2), 2, deleted_at=SOON),
+        "moved": later(task, 2, reminders=(one.model_copy(update={"at": SOON + LONG_AGO, "set_at": SOON}),)),
+        "removed": later(task, 2, reminders=()),
+    }[what]
+    rig.sidecar.fail_next(SidecarUnavailable("circuit breaker is open"))
+    with pytest.raises(SidecarUnavailable):
+        await rig.applier().apply(newer)
+    assert rig.scheduled() == [], "it has not been told yet"
+    for _ in range(2):
+        assert await rig.applier().apply(newer)
+    told = [one for one in rig.sidecar.events("reminder-scheduled") if one["data"]["version"] == 1]
+    assert len(told) == 1
+    assert len(rig.sidecar.events("reminder-scheduled")) == (2 if what == "moved" else 1)
+
+
 async def test_an_older_delivery_heals_the_newer_versions_crash(rig: Rig) -> None:
     """Version 2 was written and its process died before the index: version 1, delivered late, puts it there."""
     task = snapshot(reminders=(reminder(at=SOON),))

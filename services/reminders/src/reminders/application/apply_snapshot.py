@@ -2,8 +2,9 @@
 
 Newer than what is stored: write the document on top of it, then its effects. Equal: the same again, which heals a crash
 between two effects. Older: re-assert the effects of what is stored. Effects come in the order document, index,
-announcement, mark of the announcement, so that each is repeated when the next did not happen. What comes next for each
-person is noted before all of them: who was erased is known by it, and of them nothing is written.
+announcement, mark of the announcement, so that each is repeated when the next did not happen. What fired before it
+could be announced, and would be forgotten with the newer one, is announced before that is written. What comes next for
+each person is noted before all of them: who was erased is known by it, and of them nothing is written.
 
 Of a task that is not known here a snapshot may tell what is long past. When it is from before this generation, so that
 the tombstone may be lost, task-api is asked for the task; what it does not know either is not taken up.
@@ -12,7 +13,7 @@ the tombstone may be lost, task-api is asked for the task; what it does not know
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from event_contracts.origin import Origin
 from event_contracts.reminders import ReminderScheduled
 from event_contracts.tasks import TaskSnapshot
 from reminders.application.ports import Announcer, Documents, Index, StoredDocument, TaskApi, Upcoming
-from reminders.domain.document import Document, merge, to_instant
+from reminders.domain.document import Document, Entry, merge, to_instant
 from reminders.domain.member import Member
 from service_kit.clock import Clock
 from service_kit.marker import Marker
@@ -100,6 +101,7 @@ class SnapshotApplier:
         # The end of a task is kept of them too: it stands in for what there is.
         writes = [one for one in writes if one.document.is_deleted or one.document.user_id not in erased]
         newer = [one for one in newer if one.user_id not in erased]
+        await self._announce(_last_words(writes, stored, erased))
         written = [one.document for one in writes]
         again = set[UUID]()
         try:
@@ -164,25 +166,27 @@ class SnapshotApplier:
         unannounced = [document for document in documents if any(document.unannounced())]
         if not unannounced:
             return set()
-        await self._announcer.scheduled(
-            [
-                (
-                    ReminderScheduled(
-                        reminder_id=entry.reminder_id,
-                        task_id=document.task_id,
-                        user_id=document.user_id,
-                        version=document.version,
-                        fire_at=to_instant(entry.fire_ms),
-                        reason=entry.reason,
-                    ),
-                    document.origin,
-                )
-                for document in unannounced
-                for entry in document.unannounced()
-            ]
-        )
+        await self._announce((one, entry) for one in unannounced for entry in one.unannounced())
         unmarked = await self._mark_announced(generation, unannounced)
         return unmarked.intersection(one.task_id for one in written)
+
+    async def _announce(self, planned: Iterable[tuple[Document, Entry]]) -> None:
+        events = [
+            (
+                ReminderScheduled(
+                    reminder_id=entry.reminder_id,
+                    task_id=document.task_id,
+                    user_id=document.user_id,
+                    version=document.version,
+                    fire_at=to_instant(entry.fire_ms),
+                    reason=entry.reason,
+                ),
+                document.origin,
+            )
+            for document, entry in planned
+        ]
+        if events:
+            await self._announcer.scheduled(events)
 
     async def _index_pending(self, documents: Sequence[Document]) -> None:
         moments = {member: at for document in documents for member, at in _moments(document)}
@@ -204,6 +208,16 @@ class SnapshotApplier:
         except StateWriteFailed:
             unmarked |= {mark.document.task_id for mark in marks}
         return unmarked
+
+
+def _last_words(
+    writes: Iterable[StoredDocument], stored: Mapping[UUID, StoredDocument], erased: Collection[UUID]
+) -> Iterator[tuple[Document, Entry]]:
+    for write in writes:
+        before = stored.get(write.document.task_id)
+        if before is not None and write.document.user_id not in erased:
+            for entry in before.document.untold_in(write.document):
+                yield before.document, entry
 
 
 def _moments(document: Document) -> Iterator[tuple[str, datetime]]:

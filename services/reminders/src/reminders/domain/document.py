@@ -92,6 +92,15 @@ class Document:
             and (entry.state is State.FIRED or (self.is_open and entry.state is State.PENDING))
         )
 
+    def untold_in(self, successor: Document) -> Iterator[Entry]:
+        """What fired untold and would be forgotten with `successor` in this document's place."""
+        kept = {(entry.reminder_id, entry.fire_ms) for entry in successor.entries}
+        return (
+            entry
+            for entry in self.unannounced()
+            if entry.state is State.FIRED and (entry.reminder_id, entry.fire_ms) not in kept
+        )
+
     def entry(self, reminder_id: UUID) -> Entry | None:
         return next((entry for entry in self.entries if entry.reminder_id == reminder_id), None)
 
