@@ -63,7 +63,10 @@ def home_of(checkout: Path, cache: Path) -> KafkaHome:
 
 
 def server_properties(data: Path, *, broker: int, controller: int) -> str:
-    """A broker that is its own controller, on loopback, with one replica of everything."""
+    """A broker that is its own controller, on loopback, with one replica of everything.
+
+    Once it was killed it is let in again when the session of before is over.
+    """
     return f"""\
 process.roles=broker,controller
 node.id=1
@@ -81,6 +84,8 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 log.segment.bytes=67108864
 log.cleaner.dedupe.buffer.size=2097152
 log.cleaner.threads=1
