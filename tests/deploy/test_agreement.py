@@ -181,6 +181,12 @@ def test_the_cluster_has_the_components_of_the_native_stack(objects: Objects, wh
         assert there.get("scopes") == local.get("scopes")
 
 
+def test_a_sidecar_publishes_nothing_twice() -> None:
+    """Three failures shut a partition for 10 s: with a retry, one event would be enough."""
+    policy = yaml.safe_load((ROOT / "components/resiliency.yaml").read_text(encoding="utf-8"))
+    assert set(policy["spec"]["targets"]["components"]["pubsub"]["outbound"]) == {"timeout"}
+
+
 def test_every_app_id_is_told_the_same_everywhere(deployed: Objects) -> None:
     everything = deployed("production")
     ids = {

@@ -20,7 +20,7 @@ from tests.unit.task_api.relay_parts import (
 )
 
 from task_api.application import relay_metrics, relay_outbox
-from task_api.application.outbox_ports import BrokerUnavailable, OutboxRow
+from task_api.application.outbox_ports import BrokerHeld, BrokerUnavailable, OutboxRow, Rejection
 from task_api.application.relay_outbox import MAX_BYTES, MAX_EVENTS, PARK_AFTER, OutboxRelay
 
 
@@ -280,7 +280,7 @@ class RelayBehaviour:
         table: Table,
         broker: ScriptedBroker,
         seconds: Seconds,
-        kind: Callable[[Sequence[OutboxRow]], dict[UUID, str]],
+        kind: Callable[[Sequence[OutboxRow]], dict[UUID, Rejection]],
     ) -> None:
         ids = await table.add(count=30)
         (nearly,) = await table.add(attempts=PARK_AFTER - 1)
@@ -305,6 +305,98 @@ class RelayBehaviour:
         assert not any(standing.parked for standing in (await table.left()).values())
         assert set(await table.left()) == set(ids)
 
+    async def test_while_the_broker_is_held_nothing_is_asked_of_anybody(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
+    ) -> None:
+        ids = await table.add(count=3)
+        broker.is_held = True
+        await relay.drain()
+        assert broker.requests == []
+        broker.is_held = False
+        await relay.drain()
+        assert sorted(broker.out) == sorted(ids)
+
+    async def test_a_broker_that_is_held_costs_a_topic_no_pause_of_its_own(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
+    ) -> None:
+        ids = await table.add(count=3) + await table.add(TOPICS[1], count=3)
+
+        def away(rows: Sequence[OutboxRow]) -> dict[UUID, Rejection]:
+            if broker.is_held:
+                raise BrokerHeld("the bus took nothing a moment ago")
+            broker.is_held = True
+            return all_rejected(rows)
+
+        broker.down = away
+        for _ in range(8):
+            broker.is_held = False
+            await relay.drain()
+        broker.down, broker.is_held = None, False
+        await relay.drain()
+        assert sorted(broker.out) == sorted(ids), "at once, and with no time gone by"
+        assert await table.left() == {}
+
+    async def test_a_poison_row_holds_up_nobody_while_it_makes_the_broker_be_held(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker, seconds: Seconds
+    ) -> None:
+        """Alone in its request it looks like an outage, and the row that would tell is not let through."""
+        ids = await table.add(count=MAX_EVENTS)
+
+        def down(rows: Sequence[OutboxRow]) -> dict[UUID, Rejection]:
+            if broker.is_held:
+                raise BrokerHeld("the bus took nothing a moment ago")
+            if any(row.id == ids[0] for row in rows):
+                broker.is_held = True
+                return all_rejected(rows)
+            broker.out += [row.id for row in rows]
+            return {}
+
+        broker.down = down
+        for _ in range(40):
+            broker.is_held = False
+            seconds.now += 0.6
+            await relay.drain()
+        assert sorted(broker.out) == sorted(ids[1:])
+        assert (await table.left())[ids[0]].attempts == 0
+
+    async def test_a_partition_that_is_shut_counts_against_no_row(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker, seconds: Seconds
+    ) -> None:
+        ids = await table.add(count=2)
+        (nearly,) = await table.add(attempts=PARK_AFTER - 1)
+        shut = {ids[0], nearly}
+
+        def down(rows: Sequence[OutboxRow]) -> dict[UUID, Rejection]:
+            broker.out += [row.id for row in rows if row.id not in shut]
+            return {row.id: Rejection("shut", is_judged=False) for row in rows if row.id in shut}
+
+        broker.down = down
+        await relay.drain()
+        await self.drains(relay, table, seconds, PARK_AFTER + 2, extra=TOPICS[:1])
+        assert await table.left() == {
+            ids[0]: Standing(attempts=0, waits=True, parked=False),
+            nearly: Standing(attempts=PARK_AFTER - 1, waits=True, parked=False),
+        }
+        broker.down = None
+        await self.drains(relay, table, seconds, 1)
+        assert await table.left() == {}
+
+    async def test_nobody_else_waits_when_all_of_a_request_is_for_a_partition_that_is_shut(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
+    ) -> None:
+        shut = set(await table.add(count=2))
+
+        def down(rows: Sequence[OutboxRow]) -> dict[UUID, Rejection]:
+            broker.out += [row.id for row in rows if row.id not in shut]
+            return {row.id: Rejection("shut", is_judged=False) for row in rows if row.id in shut}
+
+        broker.down = down
+        for _ in range(3):
+            await relay.drain()
+        (other,) = await table.add()
+        await relay.drain()
+        assert broker.out == [other]
+
     async def test_failures_of_whole_requests_back_off_up_to_five_seconds(
         self, relay: OutboxRelay, table: Table, broker: ScriptedBroker, seconds: Seconds
     ) -> None:
@@ -328,7 +420,7 @@ class RelayBehaviour:
     ) -> None:
         stuck = set(await table.add(count=MAX_EVENTS + 100))
 
-        def down(rows: Sequence[OutboxRow]) -> dict[UUID, str]:
+        def down(rows: Sequence[OutboxRow]) -> dict[UUID, Rejection]:
             return all_rejected([row for row in rows if row.id in stuck])
 
         broker.down = down
@@ -424,7 +516,7 @@ class RelayBehaviour:
     ) -> None:
         ids = await table.add(count=8)
 
-        def hangs(rows: Sequence[OutboxRow]) -> dict[UUID, str]:
+        def hangs(rows: Sequence[OutboxRow]) -> dict[UUID, Rejection]:
             if any(row.id == ids[0] for row in rows):
                 return no_answer(rows)
             broker.out += [row.id for row in rows]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
-from task_api.application.outbox_ports import BrokerRefused, BrokerUnavailable, Outbox, OutboxRow
+from task_api.application.outbox_ports import BrokerRefused, BrokerUnavailable, Outbox, OutboxRow, Rejection
 
 TOPICS = ("task-created", "task-updated")
 LANES = 3
@@ -47,14 +47,15 @@ class ScriptedBroker:
 
     poison: set[UUID] = field(default_factory=set)
     refused: set[UUID] = field(default_factory=set)
-    down: Callable[[Sequence[OutboxRow]], dict[UUID, str]] | None = None
+    down: Callable[[Sequence[OutboxRow]], dict[UUID, Rejection]] | None = None
     after_sending: Callable[[], None] = lambda: None
     before_sending: Callable[[str], asyncio.Future[None]] | None = None
     requests: list[tuple[str, list[UUID]]] = field(default_factory=list)
     out: list[UUID] = field(default_factory=list)
     keys: dict[UUID, str] = field(default_factory=dict)
+    is_held: bool = False
 
-    async def publish(self, topic: str, rows: Sequence[OutboxRow]) -> dict[UUID, str]:
+    async def publish(self, topic: str, rows: Sequence[OutboxRow]) -> dict[UUID, Rejection]:
         self.requests.append((topic, [row.id for row in rows]))
         if self.before_sending is not None:
             await self.before_sending(topic)
@@ -62,21 +63,21 @@ class ScriptedBroker:
             return self.down(rows)
         if any(row.id in self.refused for row in rows):
             raise BrokerRefused("400 the request is malformed")
-        rejected = {row.id: "too large" for row in rows if row.id in self.poison}
+        rejected = {row.id: Rejection("too large") for row in rows if row.id in self.poison}
         self.out += [row.id for row in rows if row.id not in rejected]
         self.keys |= {row.id: row.key for row in rows}
         self.after_sending()
         return rejected
 
 
-def no_answer(rows: Sequence[OutboxRow]) -> dict[UUID, str]:
+def no_answer(rows: Sequence[OutboxRow]) -> dict[UUID, Rejection]:
     """The sidecar is away."""
     raise BrokerUnavailable("no answer within 5 s")
 
 
-def all_rejected(rows: Sequence[OutboxRow]) -> dict[UUID, str]:
+def all_rejected(rows: Sequence[OutboxRow]) -> dict[UUID, Rejection]:
     """What daprd answers while Kafka is away: it names every entry as failed."""
-    return {row.id: "kafka: client has run out of available brokers" for row in rows}
+    return {row.id: Rejection("kafka: client has run out of available brokers") for row in rows}
 
 
 class Seconds:

@@ -24,6 +24,7 @@ from task_api.application.outbox_ports import (
     Outbox,
     OutboxRow,
     OutboxState,
+    Rejection,
     Share,
 )
 
@@ -137,7 +138,7 @@ async def test_publisher_sends_each_event_with_its_own_key_and_names_what_was_no
     assert [(one.topic, one.key, one.event) for one in sidecar.published] == [
         ("task-created", "a", first.event)
     ]
-    assert rejected == {second.id: "refused by the test"}
+    assert rejected == {second.id: Rejection("refused by the test")}
 
 
 async def test_publisher_tells_a_refusal_from_no_answer() -> None:

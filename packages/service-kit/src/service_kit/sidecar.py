@@ -2,14 +2,17 @@
 
 SidecarError
 ├── SidecarUnavailable   not reached, timed out, or failed (5xx): it may or may not have been done
-│   └── SidecarAbsent    nothing listens there
+│   ├── SidecarAbsent    nothing listens there
+│   └── BusAway          not sent, for the bus took nothing a moment ago
 └── PublishRejected      refused (4xx): trying the same again is of no use
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from io import BytesIO
 from time import perf_counter
@@ -21,6 +24,7 @@ import orjson
 from yarl import URL
 
 from service_kit import telemetry
+from service_kit.bus_outage import Attempt, BusOutage, is_shut_out
 from service_kit.logs import get_logger
 from service_kit.metrics import SIDECAR_DURATION, SIDECAR_FAILURES
 from service_kit.settings import ServiceSettings
@@ -28,6 +32,7 @@ from service_kit.sidecar_auth import TOKEN_HEADER
 
 EVENT_CONTENT_TYPE = "application/cloudevents+json"
 _AS_IT_IS = "text/plain"
+_LEFT = "not sent: the bus is away"
 TIMEOUT_SECONDS = 2.0
 _CONNECTIONS = 64
 _LARGE = 2**20
@@ -48,6 +53,10 @@ class SidecarUnavailable(SidecarError):
 
 class SidecarAbsent(SidecarUnavailable):
     """Nobody took the connection."""
+
+
+class BusAway(SidecarUnavailable):
+    """Nothing was sent: the bus took nothing a moment ago, and one event at a time is tried until it does."""
 
 
 class PublishRejected(SidecarError):
@@ -98,10 +107,19 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class BulkResult:
-    """Which entries the broker took, by entry id, and why it did not take the others."""
+    """Which entries the broker took, by entry id, and why it did not take the others. Of those in `unasked` it was not
+    asked: their reasons say nothing of them."""
 
     accepted: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    unasked: frozenset[str] = frozenset()
+
+    @property
+    def taken(self) -> bool | None:
+        """Whether the broker took any; None when it was asked of none."""
+        if self.accepted:
+            return True
+        return None if self.unasked.issuperset(self.failed) else False
 
 
 class Sidecar:
@@ -112,32 +130,74 @@ class Sidecar:
         self._address = f"http://{settings.dapr_runtime_host}:{settings.dapr_http_port}"
         self._token = settings.dapr_api_token.get_secret_value()
         self._session: aiohttp.ClientSession | None = None
+        self._outage = BusOutage()
+
+    @property
+    def holds_events(self) -> bool:
+        """Whether a publish would raise BusAway now."""
+        return self._outage.holds
 
     async def publish(self, topic: str, event: bytes, key: str) -> None:
         """Publish one event, an encoded CloudEvent, to the partition of `key`.
 
         Raises PublishRejected when it will never be taken, SidecarUnavailable when it may or may not be out.
         """
-        answer = await self.request(
-            "publish",
-            "POST",
-            f"/v1.0/publish/{quote(self._pubsub, safe='')}/{quote(topic, safe='')}",
-            params={"metadata.partitionKey": key},
-            content=event,
-            headers={"content-type": EVENT_CONTENT_TYPE},
-            timeout=PUBLISH_TIMEOUT_SECONDS,
-        )
-        if answer.is_error:
-            raise PublishRejected(f"{topic}: {_reason(answer)}")
+        with self._attempt() as attempt:
+            answer = await self.request(
+                "publish",
+                "POST",
+                f"/v1.0/publish/{quote(self._pubsub, safe='')}/{quote(topic, safe='')}",
+                params={"metadata.partitionKey": key},
+                content=event,
+                headers={"content-type": EVENT_CONTENT_TYPE},
+                timeout=PUBLISH_TIMEOUT_SECONDS,
+            )
+            if answer.is_error:
+                raise PublishRejected(f"{topic}: {_reason(answer)}")
+            attempt.taken = True
 
     async def publish_bulk(self, topic: str, entries: Sequence[Outgoing]) -> BulkResult:
         """Publish events in one request, each to the partition of its own key.
 
-        The caller keeps the request small (500 events, 1 MiB): over 4 MiB the sidecar refuses all of it. Raises
-        PublishRejected for the whole request, SidecarUnavailable when any of them may or may not be out.
+        The caller keeps the request small (500 events, 1 MiB): over 4 MiB the sidecar refuses all of it. While the bus
+        is away one of them, whichever, goes first, and the others if it gets through. Raises PublishRejected for the
+        whole request, SidecarUnavailable when any of them may or may not be out.
         """
         if not entries:
             return BulkResult()
+        if not self._outage.is_on or len(entries) == 1:
+            return await self._publish_together(topic, entries)
+        first = random.choice(entries)  # noqa: S311 - of any partition
+        others = [entry for entry in entries if entry is not first]
+        tried = await self._publish_together(topic, [first])
+        if not tried.accepted:
+            left = {entry.entry_id: _LEFT for entry in others}
+            return BulkResult(failed=tried.failed | left, unasked=tried.unasked.union(left))
+        result = await self._publish_together(topic, others)
+        return replace(result, accepted=tried.accepted + result.accepted)
+
+    async def _publish_together(self, topic: str, entries: Sequence[Outgoing]) -> BulkResult:
+        with self._attempt() as attempt:
+            result = await self._bulk(topic, entries)
+            attempt.taken = result.taken
+            return result
+
+    @contextmanager
+    def _attempt(self) -> Iterator[Attempt]:
+        """An attempt to publish; who answers for the sidecar alone says nothing of the bus. Raises BusAway."""
+        if self._outage.holds:
+            raise BusAway("the bus took nothing a moment ago")
+        with self._outage.attempt() as attempt:
+            try:
+                yield attempt
+            except (PublishRejected, SidecarAbsent):
+                attempt.taken = None
+                raise
+            except SidecarUnavailable as error:
+                attempt.taken = None if is_shut_out(str(error)) else False
+                raise
+
+    async def _bulk(self, topic: str, entries: Sequence[Outgoing]) -> BulkResult:
         answer = await self.request(
             "publish_bulk",
             "POST",
@@ -157,6 +217,7 @@ class Sidecar:
         return BulkResult(
             accepted=[entry.entry_id for entry in entries if entry.entry_id not in failed],
             failed={entry.entry_id: failed[entry.entry_id] for entry in entries if entry.entry_id in failed},
+            unasked=frozenset(entry_id for entry_id, reason in failed.items() if is_shut_out(reason)),
         )
 
     async def invoke(

@@ -194,6 +194,11 @@ class RecordingSidecar(Sidecar):
         self._answers: dict[tuple[str, str], Callable[..., Answer]] = {}
         self._failures: list[tuple[Exception, bool]] = []
 
+    @property
+    def holds_events(self) -> bool:
+        """Never: each call does as the test says."""
+        return False
+
     def events(self, topic: str) -> list[dict[str, Any]]:
         """The events published to `topic`, as objects, in order."""
         return [one.json for one in self.published if one.topic == topic]

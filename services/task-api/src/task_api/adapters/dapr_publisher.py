@@ -6,8 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
-from service_kit.sidecar import Outgoing, PublishRejected, Sidecar, SidecarError
-from task_api.application.outbox_ports import BrokerRefused, BrokerUnavailable, OutboxRow
+from service_kit.sidecar import BusAway, Outgoing, PublishRejected, Sidecar, SidecarError
+from task_api.application.outbox_ports import (
+    BrokerHeld,
+    BrokerRefused,
+    BrokerUnavailable,
+    OutboxRow,
+    Rejection,
+)
 
 PUBLISH_TIMEOUT = 5.0
 """Seconds. The rows' locks are held as long."""
@@ -20,16 +26,24 @@ class DaprPublisher:
         self._sidecar = sidecar
         self._timeout = timeout
 
-    async def publish(self, topic: str, rows: Sequence[OutboxRow]) -> dict[UUID, str]:
-        """Publish `rows` in one request and give the reason of each that was not accepted.
+    @property
+    def is_held(self) -> bool:
+        """Whether the bus is left in peace now."""
+        return self._sidecar.holds_events
 
-        Raises BrokerRefused when the sidecar refused the whole request, BrokerUnavailable when there is no answer:
-        daprd goes on with a request that its caller gave up, so the events may be out.
+    async def publish(self, topic: str, rows: Sequence[OutboxRow]) -> dict[UUID, Rejection]:
+        """Publish `rows` together and say of each that was not accepted why.
+
+        Raises BrokerRefused when the sidecar refused the whole request, BrokerHeld when nothing was sent,
+        BrokerUnavailable when there is no answer: daprd goes on with a request that its caller gave up, so the events
+        may be out.
         """
         entries = [Outgoing(entry_id=str(row.id), key=row.key, event=row.event) for row in rows]
         try:
             async with asyncio.timeout(self._timeout):
                 result = await self._sidecar.publish_bulk(topic, entries)
+        except BusAway as away:
+            raise BrokerHeld(str(away)) from away
         except PublishRejected as refusal:
             raise BrokerRefused(str(refusal)) from refusal
         except SidecarError as failure:
@@ -39,7 +53,10 @@ class DaprPublisher:
         # What the answer does not name was not accepted for sure.
         accepted = set(result.accepted)
         return {
-            row.id: result.failed.get(str(row.id), "the broker's answer does not name it")
+            row.id: Rejection(
+                result.failed.get(str(row.id), "the broker's answer does not name it"),
+                is_judged=str(row.id) not in result.unasked,
+            )
             for row in rows
             if str(row.id) not in accepted
         }

@@ -16,6 +16,10 @@ class BrokerUnavailable(Exception):
     """No answer, or none that speaks of the events: each may be out or not."""
 
 
+class BrokerHeld(BrokerUnavailable):
+    """Nothing was sent: the broker took nothing a moment ago, and one event at a time is tried until it does."""
+
+
 class BrokerRefused(Exception):
     """The request as a whole was refused: nothing of it is out."""
 
@@ -35,6 +39,14 @@ class OutboxRow:
     def size(self) -> int:
         """Bytes it takes in a request."""
         return len(self.event) + len(self.key) + ENTRY_OVERHEAD
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why an event was not accepted. `is_judged`: the broker was asked and said so, which speaks against the event."""
+
+    reason: str
+    is_judged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,5 +114,9 @@ class Outbox(Protocol):
 class Broker(Protocol):
     """Where events go. Raises BrokerUnavailable and BrokerRefused."""
 
-    async def publish(self, topic: str, rows: Sequence[OutboxRow]) -> dict[UUID, str]:
-        """Publish the rows in one request and give the reason of each that was not accepted."""
+    @property
+    def is_held(self) -> bool:
+        """Whether a publish would raise BrokerHeld now."""
+
+    async def publish(self, topic: str, rows: Sequence[OutboxRow]) -> dict[UUID, Rejection]:
+        """Publish the rows together and say of each that was not accepted why."""

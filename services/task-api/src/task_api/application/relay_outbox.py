@@ -19,11 +19,13 @@ from task_api.application import relay_metrics as metrics
 from task_api.application.outbox_ports import (
     EVERYTHING,
     Broker,
+    BrokerHeld,
     BrokerRefused,
     BrokerUnavailable,
     Failure,
     Outbox,
     OutboxRow,
+    Rejection,
     Share,
 )
 
@@ -77,13 +79,19 @@ class _Done:
 
 @dataclass(frozen=True)
 class _Sent:
-    """The answer to one request: `rejected` holds a reason for each row that the broker answered for and refused;
-    `unknown` that it did not answer."""
+    """The answer to one request: `rejected` holds each row that is not out for sure, and why; `unknown` says that
+    nobody answered, `held` that nothing was sent."""
 
     accepted: list[UUID]
-    rejected: dict[UUID, str]
+    rejected: dict[UUID, Rejection]
     refused: bool = False
     unknown: bool = False
+    held: bool = False
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether it says anything of the rows as a whole: the broker was asked for all that it did not accept."""
+        return not self.held and all(one.is_judged for one in self.rejected.values())
 
 
 class OutboxRelay:
@@ -91,7 +99,8 @@ class OutboxRelay:
 
     An attempt counts against a row only when the broker accepted another event of the topic in the same request, or
     since the row was last tried alone; after ten such it is parked. A request that fails as a whole counts nothing:
-    the topic backs off, and asks for less at a time until what the request fell over stands alone.
+    the topic backs off, unless the broker is held anyway, and asks for less at a time until what the request fell over
+    stands alone.
 
     `lanes` is how many batches of a backlog are under way at once: while the broker has one, the others are read and
     deleted. Replicas are lanes to each other, so many of them need fewer each.
@@ -155,6 +164,8 @@ class OutboxRelay:
         return self._monotonic() < self._until
 
     async def _round(self, share: Share = EVERYTHING) -> _Done:
+        if self._broker.is_held:
+            return _Done()
         now = self._monotonic()
         topics = [topic for topic, pace in self._paces.items() if pace.not_before <= now]
         if not topics or not (share.is_part or await self._outbox.has_work(topics)):
@@ -200,11 +211,13 @@ class OutboxRelay:
             verdict.full = great and not sent.rejected
             self._passes(pace)
             verdict.failures += [
-                self._counted(row, sent.rejected[row.id]) for row in request if row.id in sent.rejected
+                self._rejected(row, sent.rejected[row.id]) for row in request if row.id in sent.rejected
             ]
+        elif sent.held:
+            return
         elif len(request) == 1 and len(fresh) > 1:
             await self._probe(topic, request[0], sent, fresh[1:], verdict)
-        else:
+        elif sent.is_judged:
             self._fails(pace, sent)
 
     async def _probe(
@@ -213,30 +226,33 @@ class OutboxRelay:
         """Tell a row that cannot be published from a broker that cannot publish: does any other row pass alone?"""
         pace = self._paces[topic]
         other = await self._send(topic, [self._random.choice(others)])
-        if not other.accepted:
+        if not other.accepted and not other.held:
             self._fails(pace, other)
             return
         verdict.published += other.accepted
-        self._passes(pace)
-        if sent.unknown:  # a time-out is not a failure; the row only steps aside
-            verdict.failures.append(self._uncounted(failed, "no answer"))
+        if other.accepted:
+            self._passes(pace)
+        if sent.unknown or other.held:  # neither is a failure; the row only steps aside
+            verdict.failures.append(self._uncounted(failed, _reason(sent, failed)))
         else:
-            verdict.failures.append(self._counted(failed, sent.rejected[failed.id]))
+            verdict.failures.append(self._rejected(failed, sent.rejected[failed.id]))
 
     async def _publish_alone(self, topic: str, row: OutboxRow, verdict: _Verdict) -> bool:
         """Try a row that failed before. False: the broker did not answer, so no use in asking on."""
         pace = self._paces[topic]
         others_passed = pace.failures == 0 and pace.accepted_at > self._tried_alone.get(row.id, _NEVER)
         sent = await self._send(topic, [row])
+        if sent.held:
+            return False
         self._tried_alone[row.id] = self._monotonic()
         if sent.accepted:
             verdict.published += sent.accepted
             self._passes(pace)
             self._tried_alone.pop(row.id, None)
-        elif others_passed and not sent.unknown:
-            verdict.failures.append(self._counted(row, sent.rejected[row.id]))
+        elif not sent.unknown and (others_passed or not sent.is_judged):
+            verdict.failures.append(self._rejected(row, sent.rejected[row.id]))
         else:
-            verdict.failures.append(self._uncounted(row, sent.rejected.get(row.id, "no answer")))
+            verdict.failures.append(self._uncounted(row, _reason(sent, row)))
         return not sent.unknown
 
     async def _send(self, topic: str, request: Sequence[OutboxRow]) -> _Sent:
@@ -244,16 +260,19 @@ class OutboxRelay:
             rejected = await self._broker.publish(topic, request)
         except BrokerRefused as refusal:
             self._note_whole(topic, request, "refused", str(refusal))
-            return _Sent([], {row.id: str(refusal) for row in request}, refused=True)
+            return _Sent([], {row.id: Rejection(str(refusal)) for row in request}, refused=True)
+        except BrokerHeld:
+            return _Sent([], {}, unknown=True, held=True)
         except BrokerUnavailable as failure:
             self._note_whole(topic, request, "unavailable", str(failure))
             return _Sent([], {}, unknown=True)
         accepted = [row.id for row in request if row.id not in rejected]
         metrics.PUBLISHED.labels(topic).inc(len(accepted))
-        if not accepted:
-            self._note_whole(topic, request, "rejected", rejected[request[0].id])
-        elif rejected:
-            metrics.FAILURES.labels(topic, "event").inc(len(rejected))
+        judged = [one for one in rejected.values() if one.is_judged]
+        if accepted:
+            metrics.FAILURES.labels(topic, "event").inc(len(judged))
+        elif judged:
+            self._note_whole(topic, request, "rejected", judged[0].reason)
         return _Sent(accepted, rejected)
 
     def _passes(self, pace: _Pace) -> None:
@@ -266,9 +285,14 @@ class OutboxRelay:
         # A refusal is an answer, so half as much may be asked at once; what has no answer is left in peace first.
         again_at_once = sent.refused and pace.limit > 1
         pace.limit = max(1, pace.limit // 2)
-        if not again_at_once:
+        if not again_at_once and not self._broker.is_held:
             pace.not_before = self._monotonic() + self._spread(min(5.0, 0.1 * 2**pace.failures))
             pace.failures = min(pace.failures + 1, 10)
+
+    def _rejected(self, row: OutboxRow, rejection: Rejection) -> Failure:
+        if rejection.is_judged:
+            return self._counted(row, rejection.reason)
+        return self._uncounted(row, rejection.reason, within=1.0)
 
     def _counted(self, row: OutboxRow, reason: str) -> Failure:
         attempts = row.attempts + 1
@@ -277,8 +301,8 @@ class OutboxRelay:
             self._tried_alone.pop(row.id, None)
         return Failure(row, attempts, self._spread(min(30.0, 0.2 * 2 ** (attempts - 1))), reason, parked)
 
-    def _uncounted(self, row: OutboxRow, reason: str) -> Failure:
-        return Failure(row, row.attempts, self._spread(5.0), reason)
+    def _uncounted(self, row: OutboxRow, reason: str, within: float = 5.0) -> Failure:
+        return Failure(row, row.attempts, self._spread(within), reason)
 
     def _spread(self, seconds: float) -> float:
         return seconds * self._random.uniform(0.5, 1.0)
@@ -309,6 +333,11 @@ class OutboxRelay:
         metrics.DEPTH.set(state.depth)
         metrics.OLDEST_AGE.set(state.oldest_age)
         metrics.PARKED.set(state.parked)
+
+
+def _reason(sent: _Sent, row: OutboxRow) -> str:
+    rejection = sent.rejected.get(row.id)
+    return "no answer" if rejection is None else rejection.reason
 
 
 def _fitting(rows: Sequence[OutboxRow], limit: int) -> list[OutboxRow]:
