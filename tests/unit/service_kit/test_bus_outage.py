@@ -1,4 +1,4 @@
-"""While the bus is away one event at a time is tried, and nobody else is sent on the way."""
+"""While a topic takes nothing one of its events at a time is tried, and no partition more often than it bears."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import httpx
 import orjson
 import pytest
 
-from service_kit.bus_outage import BusOutage
+from service_kit.bus_outage import BusOutage, partition_of
 from service_kit.settings import ServiceSettings
 from service_kit.sidecar import Answer, BusAway, Outgoing, PublishRejected, Sidecar, SidecarUnavailable
 from service_kit.testing.fakes import AnsweringSidecar
 
 AWAY = "kafka: client has run out of available brokers to talk to"
 SHUT = "circuit breaker is open"
-TOPIC = "task-created"
+TOPIC, OTHER = "task-created", "task-updated"
 
 
 class Seconds:
@@ -68,7 +68,7 @@ def seconds() -> Seconds:
 @pytest.fixture
 def sidecar(settings: ServiceSettings, bus: Bus, seconds: Seconds) -> Sidecar:
     made = AnsweringSidecar(settings, bus)
-    made._outage = BusOutage(seconds)
+    made._outages = {topic: BusOutage(topic, 6, seconds) for topic in (TOPIC, OTHER)}
     return made
 
 
@@ -81,15 +81,15 @@ async def test_after_a_failure_nothing_is_sent_for_a_while(
 ) -> None:
     bus.reason = lambda _: AWAY
     assert not (await sidecar.publish_bulk(TOPIC, entries(3))).accepted
-    assert sidecar.holds_events
+    assert sidecar.holds(TOPIC)
     for _ in range(5):
         with pytest.raises(BusAway):
             await sidecar.publish_bulk(TOPIC, entries(3))
         with pytest.raises(BusAway):
-            await sidecar.publish("task-updated", b"{}", "k")
+            await sidecar.publish(TOPIC, b"{}", "k")
     assert len(bus.sent) == 1
     seconds.now += 0.51
-    assert not sidecar.holds_events
+    assert not sidecar.holds(TOPIC)
 
 
 async def test_one_event_finds_out_and_the_others_follow_when_it_got_through(
@@ -112,13 +112,63 @@ async def test_one_event_finds_out_and_the_others_follow_when_it_got_through(
     assert len(bus.sent[-1]) == 3, "all together again"
 
 
-async def test_it_is_not_always_the_same_one(sidecar: Sidecar, bus: Bus, seconds: Seconds) -> None:
-    """One key is one partition, which would be shut by the third failure."""
+@pytest.mark.parametrize(
+    ("key", "partition"),
+    # As Kafka's client in Go says: fnv.New32a, int32, modulo six, without the sign.
+    [("", 3), ("key-0", 3), ("0197a1c0-0000-7000-8000-000000000001", 1), ("ключ", 5), ("a", 0)],
+)
+def test_the_partition_of_a_key_is_that_of_the_client(key: str, partition: int) -> None:
+    assert partition_of(key, 6) == partition
+
+
+class Client:
+    """The sidecar's Kafka client with the bus away. Each event takes it a second; three failures shut a partition, ten
+    quiet seconds forgive them."""
+
+    def __init__(self, seconds: Seconds) -> None:
+        self._seconds = seconds
+        self._failures: dict[int, tuple[int, float]] = {}
+        self.shut: set[int] = set()
+
+    def fail(self, key: str) -> str:
+        self._seconds.now += 1
+        partition = partition_of(key, 6)
+        count, at = self._failures.get(partition, (0, 0.0))
+        count = 1 if self._seconds.now - at > 10 else count + 1
+        self._failures[partition] = (count, self._seconds.now)
+        if count >= 3:
+            self.shut.add(partition)
+        return AWAY
+
+
+@pytest.mark.parametrize(("keys", "tries_in_7_seconds"), [(1, 1), (60, 4)])
+@pytest.mark.parametrize("seconds_away", [7, 600])
+async def test_no_partition_is_shut_however_long_it_lasts(
+    sidecar: Sidecar, bus: Bus, seconds: Seconds, keys: int, tries_in_7_seconds: int, seconds_away: int
+) -> None:
+    client, began, all_entries = Client(seconds), seconds.now, entries(keys)
+    bus.reason = lambda entry_id: client.fail(f"key-{entry_id}")
+    await sidecar.publish_bulk(TOPIC, all_entries[:1])
+    while seconds.now - began < seconds_away:
+        try:
+            await sidecar.publish_bulk(TOPIC, all_entries)
+        except BusAway:
+            seconds.now += 0.1
+    assert client.shut == set()
+    tries = len(bus.sent) - 1
+    assert tries >= (tries_in_7_seconds if seconds_away == 7 else 40)
+    bus.reason = lambda _: None
+    seconds.now += 5.1 if keys > 1 else 11
+    assert len((await sidecar.publish_bulk(TOPIC, all_entries)).accepted) == keys
+
+
+async def test_other_topics_go_on(sidecar: Sidecar, bus: Bus) -> None:
     bus.reason = lambda _: AWAY
-    for _ in range(40):
-        await sidecar.publish_bulk(TOPIC, entries(6))
-        seconds.now += 6
-    assert len({ids[0] for ids in bus.sent[1:]}) > 3
+    await sidecar.publish_bulk(TOPIC, entries(2))
+    bus.reason = lambda _: None
+    assert not sidecar.holds(OTHER)
+    assert len((await sidecar.publish_bulk(OTHER, entries(2))).accepted) == 2
+    assert sidecar.holds(TOPIC), "what another topic takes says nothing of this one"
 
 
 async def test_two_do_not_find_out_at_once(settings: ServiceSettings, seconds: Seconds) -> None:
@@ -132,7 +182,7 @@ async def test_two_do_not_find_out_at_once(settings: ServiceSettings, seconds: S
             return Answer(500)
 
     sidecar = Slow(settings)
-    sidecar._outage = BusOutage(seconds)
+    sidecar._outages = {TOPIC: BusOutage(TOPIC, 6, seconds)}
     answered.set()
     with pytest.raises(SidecarUnavailable):
         await sidecar.publish(TOPIC, b"{}", "k")
@@ -140,7 +190,7 @@ async def test_two_do_not_find_out_at_once(settings: ServiceSettings, seconds: S
     seconds.now += 1
     first = asyncio.create_task(sidecar.publish(TOPIC, b"{}", "k"))
     await asyncio.sleep(0)
-    assert sidecar.holds_events
+    assert sidecar.holds(TOPIC)
     with pytest.raises(BusAway):
         await sidecar.publish(TOPIC, b"{}", "k")
     answered.set()
@@ -156,25 +206,32 @@ async def test_one_that_is_given_up_lets_others_find_out(settings: ServiceSettin
             raise AssertionError
 
     sidecar = Hanging(settings)
-    sidecar._outage = BusOutage(seconds)
+    sidecar._outages = {TOPIC: BusOutage(TOPIC, 6, seconds)}
     for _ in range(2):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
                 await sidecar.publish(TOPIC, b"{}", "k")
-        assert sidecar.holds_events, "nobody answered"
+        assert sidecar.holds(TOPIC), "nobody answered"
         seconds.now += 1
-        assert not sidecar.holds_events
+        assert not sidecar.holds(TOPIC)
 
 
 async def test_the_longer_it_lasts_the_rarer_it_is_asked(
     sidecar: Sidecar, bus: Bus, seconds: Seconds
 ) -> None:
     bus.reason = lambda _: AWAY
+    await sidecar.publish_bulk(TOPIC, entries(1))
     began, pauses = seconds.now, list[float]()
     while seconds.now - began < 120:
-        await sidecar.publish_bulk(TOPIC, entries(1))
+        asked = len(bus.sent)
+        try:
+            await sidecar.publish_bulk(TOPIC, entries(60))
+        except BusAway:
+            seconds.now += 0.05
+            continue
+        assert len(bus.sent) == asked + 1
         asked_at = seconds.now
-        while sidecar.holds_events:
+        while sidecar.holds(TOPIC):
             seconds.now += 0.05
         pauses.append(seconds.now - asked_at)
     assert pauses[0] == pytest.approx(0.5, abs=0.06)
@@ -190,13 +247,13 @@ async def test_a_partition_that_is_shut_says_nothing_of_the_bus(
     assert result.unasked == {"0", "1"}
     with pytest.raises(SidecarUnavailable, match=SHUT):
         await sidecar.publish(TOPIC, b"{}", "k")
-    assert not sidecar.holds_events, "no outage begins"
+    assert not sidecar.holds(TOPIC), "no outage begins"
     bus.reason = lambda entry_id: AWAY
     await sidecar.publish_bulk(TOPIC, entries(1))
     seconds.now += 1
     bus.reason = lambda entry_id: SHUT if entry_id == "0" else None
     assert not (await sidecar.publish_bulk(TOPIC, entries(1))).accepted
-    assert not sidecar.holds_events, "the next one may be tried at once"
+    assert not sidecar.holds(TOPIC), "the next one may be tried at once"
     assert (await sidecar.publish_bulk(TOPIC, entries(2)[1:])).accepted == ["1"]
 
 
@@ -208,11 +265,11 @@ async def test_what_the_sidecar_says_for_itself_begins_no_outage(sidecar: Sideca
     with pytest.raises(PublishRejected):
         await sidecar.publish_bulk(TOPIC, entries(2))
     bus.instead = None
-    assert not sidecar.holds_events
+    assert not sidecar.holds(TOPIC)
     assert len((await sidecar.publish_bulk(TOPIC, entries(2))).accepted) == 2
 
 
 async def test_taken_in_part_is_there(sidecar: Sidecar, bus: Bus) -> None:
     bus.reason = lambda entry_id: AWAY if entry_id == "0" else None
     await sidecar.publish_bulk(TOPIC, entries(2))
-    assert not sidecar.holds_events
+    assert not sidecar.holds(TOPIC)

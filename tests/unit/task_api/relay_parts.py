@@ -53,7 +53,10 @@ class ScriptedBroker:
     requests: list[tuple[str, list[UUID]]] = field(default_factory=list)
     out: list[UUID] = field(default_factory=list)
     keys: dict[UUID, str] = field(default_factory=dict)
-    is_held: bool = False
+    held: set[str] = field(default_factory=set)
+
+    def holds(self, topic: str) -> bool:
+        return topic in self.held
 
     async def publish(self, topic: str, rows: Sequence[OutboxRow]) -> dict[UUID, Rejection]:
         self.requests.append((topic, [row.id for row in rows]))

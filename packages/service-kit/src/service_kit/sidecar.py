@@ -9,7 +9,6 @@ SidecarError
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from event_contracts.topics import TOPICS
 from service_kit import telemetry
 from service_kit.bus_outage import Attempt, BusOutage, is_shut_out
 from service_kit.logs import get_logger
@@ -130,19 +130,20 @@ class Sidecar:
         self._address = f"http://{settings.dapr_runtime_host}:{settings.dapr_http_port}"
         self._token = settings.dapr_api_token.get_secret_value()
         self._session: aiohttp.ClientSession | None = None
-        self._outage = BusOutage()
+        self._outages: dict[str, BusOutage] = {}
 
-    @property
-    def holds_events(self) -> bool:
-        """Whether a publish would raise BusAway now."""
-        return self._outage.holds
+    def holds(self, topic: str) -> bool:
+        """Whether a publish to this topic would raise BusAway now."""
+        return self._outage_of(topic).holds
 
     async def publish(self, topic: str, event: bytes, key: str) -> None:
         """Publish one event, an encoded CloudEvent, to the partition of `key`.
 
         Raises PublishRejected when it will never be taken, SidecarUnavailable when it may or may not be out.
         """
-        with self._attempt() as attempt:
+        if self._outage_of(topic).is_on:
+            self._choose(topic, [key])
+        with self._attempt(topic, [key]) as attempt:
             answer = await self.request(
                 "publish",
                 "POST",
@@ -154,40 +155,55 @@ class Sidecar:
             )
             if answer.is_error:
                 raise PublishRejected(f"{topic}: {_reason(answer)}")
-            attempt.taken = True
+            attempt.taken, attempt.failed = True, ()
 
     async def publish_bulk(self, topic: str, entries: Sequence[Outgoing]) -> BulkResult:
         """Publish events in one request, each to the partition of its own key.
 
         The caller keeps the request small (500 events, 1 MiB): over 4 MiB the sidecar refuses all of it. While the bus
-        is away one of them, whichever, goes first, and the others if it gets through. Raises PublishRejected for the
-        whole request, SidecarUnavailable when any of them may or may not be out.
+        is away one of them goes first, and the others if it gets through. Raises PublishRejected for the whole request,
+        SidecarUnavailable when any of them may or may not be out.
         """
         if not entries:
             return BulkResult()
-        if not self._outage.is_on or len(entries) == 1:
+        if not self._outage_of(topic).is_on:
             return await self._publish_together(topic, entries)
-        first = random.choice(entries)  # noqa: S311 - of any partition
+        first = entries[self._choose(topic, [entry.key for entry in entries])]
         others = [entry for entry in entries if entry is not first]
         tried = await self._publish_together(topic, [first])
-        if not tried.accepted:
+        if not (tried.accepted and others):
             left = {entry.entry_id: _LEFT for entry in others}
-            return BulkResult(failed=tried.failed | left, unasked=tried.unasked.union(left))
+            return replace(tried, failed=tried.failed | left, unasked=tried.unasked.union(left))
         result = await self._publish_together(topic, others)
         return replace(result, accepted=tried.accepted + result.accepted)
 
     async def _publish_together(self, topic: str, entries: Sequence[Outgoing]) -> BulkResult:
-        with self._attempt() as attempt:
+        with self._attempt(topic, [entry.key for entry in entries]) as attempt:
             result = await self._bulk(topic, entries)
+            asked = result.failed.keys() - result.unasked
             attempt.taken = result.taken
+            attempt.failed = [entry.key for entry in entries if entry.entry_id in asked]
             return result
 
+    def _outage_of(self, topic: str) -> BusOutage:
+        found = self._outages.get(topic)
+        if found is None:
+            partitions = TOPICS[topic].partitions if topic in TOPICS else 1
+            found = self._outages[topic] = BusOutage(topic, partitions)
+        return found
+
+    def _choose(self, topic: str, keys: Sequence[str]) -> int:
+        """Which one of the events with these keys may be tried. Raises BusAway when none may."""
+        outage = self._outage_of(topic)
+        chosen = None if outage.holds else outage.choose(keys)
+        if chosen is None:
+            raise BusAway(f"{topic}: the bus took nothing a moment ago")
+        return chosen
+
     @contextmanager
-    def _attempt(self) -> Iterator[Attempt]:
-        """An attempt to publish; who answers for the sidecar alone says nothing of the bus. Raises BusAway."""
-        if self._outage.holds:
-            raise BusAway("the bus took nothing a moment ago")
-        with self._outage.attempt() as attempt:
+    def _attempt(self, topic: str, keys: Sequence[str]) -> Iterator[Attempt]:
+        """An attempt to publish. What the sidecar answers for itself says nothing of the bus."""
+        with self._outage_of(topic).attempt(keys) as attempt:
             try:
                 yield attempt
             except (PublishRejected, SidecarAbsent):

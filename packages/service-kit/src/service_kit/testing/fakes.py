@@ -194,8 +194,7 @@ class RecordingSidecar(Sidecar):
         self._answers: dict[tuple[str, str], Callable[..., Answer]] = {}
         self._failures: list[tuple[Exception, bool]] = []
 
-    @property
-    def holds_events(self) -> bool:
+    def holds(self, topic: str) -> bool:
         """Never: each call does as the test says."""
         return False
 

@@ -26,10 +26,9 @@ class DaprPublisher:
         self._sidecar = sidecar
         self._timeout = timeout
 
-    @property
-    def is_held(self) -> bool:
-        """Whether the bus is left in peace now."""
-        return self._sidecar.holds_events
+    def holds(self, topic: str) -> bool:
+        """Whether the topic is left in peace now."""
+        return self._sidecar.holds(topic)
 
     async def publish(self, topic: str, rows: Sequence[OutboxRow]) -> dict[UUID, Rejection]:
         """Publish `rows` together and say of each that was not accepted why.

@@ -17,7 +17,7 @@ class BrokerUnavailable(Exception):
 
 
 class BrokerHeld(BrokerUnavailable):
-    """Nothing was sent: the broker took nothing a moment ago, and one event at a time is tried until it does."""
+    """Nothing was sent: the topic took nothing a moment ago, and one event at a time is tried until it does."""
 
 
 class BrokerRefused(Exception):
@@ -114,9 +114,8 @@ class Outbox(Protocol):
 class Broker(Protocol):
     """Where events go. Raises BrokerUnavailable and BrokerRefused."""
 
-    @property
-    def is_held(self) -> bool:
-        """Whether a publish would raise BrokerHeld now."""
+    def holds(self, topic: str) -> bool:
+        """Whether a publish to this topic would raise BrokerHeld now."""
 
     async def publish(self, topic: str, rows: Sequence[OutboxRow]) -> dict[UUID, Rejection]:
         """Publish the rows together and say of each that was not accepted why."""

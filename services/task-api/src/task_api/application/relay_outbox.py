@@ -99,7 +99,7 @@ class OutboxRelay:
 
     An attempt counts against a row only when the broker accepted another event of the topic in the same request, or
     since the row was last tried alone; after ten such it is parked. A request that fails as a whole counts nothing:
-    the topic backs off, unless the broker is held anyway, and asks for less at a time until what the request fell over
+    the topic backs off, unless the broker holds it anyway, and asks for less at a time until what the request fell over
     stands alone.
 
     `lanes` is how many batches of a backlog are under way at once: while the broker has one, the others are read and
@@ -164,10 +164,12 @@ class OutboxRelay:
         return self._monotonic() < self._until
 
     async def _round(self, share: Share = EVERYTHING) -> _Done:
-        if self._broker.is_held:
-            return _Done()
         now = self._monotonic()
-        topics = [topic for topic, pace in self._paces.items() if pace.not_before <= now]
+        topics = [
+            topic
+            for topic, pace in self._paces.items()
+            if pace.not_before <= now and not self._broker.holds(topic)
+        ]
         if not topics or not (share.is_part or await self._outbox.has_work(topics)):
             return _Done()
         # What failed before is tried alone, which takes time: in no lane, but in the rounds between.
@@ -218,7 +220,7 @@ class OutboxRelay:
         elif len(request) == 1 and len(fresh) > 1:
             await self._probe(topic, request[0], sent, fresh[1:], verdict)
         elif sent.is_judged:
-            self._fails(pace, sent)
+            self._fails(topic, sent)
 
     async def _probe(
         self, topic: str, failed: OutboxRow, sent: _Sent, others: Sequence[OutboxRow], verdict: _Verdict
@@ -227,7 +229,7 @@ class OutboxRelay:
         pace = self._paces[topic]
         other = await self._send(topic, [self._random.choice(others)])
         if not other.accepted and not other.held:
-            self._fails(pace, other)
+            self._fails(topic, other)
             return
         verdict.published += other.accepted
         if other.accepted:
@@ -281,11 +283,12 @@ class OutboxRelay:
         pace.not_before = 0.0
         pace.accepted_at = self._monotonic()
 
-    def _fails(self, pace: _Pace, sent: _Sent) -> None:
+    def _fails(self, topic: str, sent: _Sent) -> None:
+        pace = self._paces[topic]
         # A refusal is an answer, so half as much may be asked at once; what has no answer is left in peace first.
         again_at_once = sent.refused and pace.limit > 1
         pace.limit = max(1, pace.limit // 2)
-        if not again_at_once and not self._broker.is_held:
+        if not again_at_once and not self._broker.holds(topic):
             pace.not_before = self._monotonic() + self._spread(min(5.0, 0.1 * 2**pace.failures))
             pace.failures = min(pace.failures + 1, 10)
 
