@@ -216,6 +216,19 @@ async def test_one_that_is_given_up_lets_others_find_out(settings: ServiceSettin
         assert not sidecar.holds(TOPIC)
 
 
+async def test_where_nobody_answered_it_is_not_known_what_failed(
+    sidecar: Sidecar, bus: Bus, seconds: Seconds
+) -> None:
+    """A sidecar that died with a batch under way: the next one may be tried as soon as it is there."""
+    bus.instead = aiohttp.ServerDisconnectedError("gone")
+    with pytest.raises(SidecarUnavailable):
+        await sidecar.publish_bulk(TOPIC, entries(60))
+    assert sidecar.holds(TOPIC)
+    bus.instead = None
+    seconds.now += 0.51
+    assert len((await sidecar.publish_bulk(TOPIC, entries(60))).accepted) == 60
+
+
 async def test_the_longer_it_lasts_the_rarer_it_is_asked(
     sidecar: Sidecar, bus: Bus, seconds: Seconds
 ) -> None:

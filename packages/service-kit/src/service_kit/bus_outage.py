@@ -44,11 +44,11 @@ def partition_of(key: str, partitions: int) -> int:
 
 @dataclass
 class Attempt:
-    """One publish, of events with these keys. `taken`: whether the bus took any of it, where nobody answered it did
-    not; None when it was not asked. `failed` are the keys that it was asked for in vain."""
+    """One publish. `taken`: whether the bus took any of it, where nobody answered it did not; None when it was not
+    asked. `failed` are the keys of those events that it was asked to take, and did not."""
 
-    failed: Sequence[str]
     taken: bool | None = False
+    failed: Sequence[str] = ()
 
 
 class BusOutage:
@@ -85,9 +85,9 @@ class BusOutage:
         return failures.index(min(failures))
 
     @contextmanager
-    def attempt(self, keys: Sequence[str]) -> Iterator[Attempt]:
+    def attempt(self) -> Iterator[Attempt]:
         """The block says how it went; left by an error or a cancellation before it does, there was no answer."""
-        attempt = Attempt(keys)
+        attempt = Attempt()
         is_try = self.is_on
         self._is_tried |= is_try
         try:

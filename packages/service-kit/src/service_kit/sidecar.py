@@ -143,7 +143,8 @@ class Sidecar:
         """
         if self._outage_of(topic).is_on:
             self._choose(topic, [key])
-        with self._attempt(topic, [key]) as attempt:
+        with self._attempt(topic) as attempt:
+            attempt.failed = [key]
             answer = await self.request(
                 "publish",
                 "POST",
@@ -178,7 +179,7 @@ class Sidecar:
         return replace(result, accepted=tried.accepted + result.accepted)
 
     async def _publish_together(self, topic: str, entries: Sequence[Outgoing]) -> BulkResult:
-        with self._attempt(topic, [entry.key for entry in entries]) as attempt:
+        with self._attempt(topic) as attempt:
             result = await self._bulk(topic, entries)
             asked = result.failed.keys() - result.unasked
             attempt.taken = result.taken
@@ -201,9 +202,9 @@ class Sidecar:
         return chosen
 
     @contextmanager
-    def _attempt(self, topic: str, keys: Sequence[str]) -> Iterator[Attempt]:
+    def _attempt(self, topic: str) -> Iterator[Attempt]:
         """An attempt to publish. What the sidecar answers for itself says nothing of the bus."""
-        with self._outage_of(topic).attempt(keys) as attempt:
+        with self._outage_of(topic).attempt() as attempt:
             try:
                 yield attempt
             except (PublishRejected, SidecarAbsent):
