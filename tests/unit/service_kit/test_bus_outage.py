@@ -270,6 +270,24 @@ async def test_a_partition_that_is_shut_says_nothing_of_the_bus(
     assert (await sidecar.publish_bulk(TOPIC, entries(2)[1:])).accepted == ["1"]
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "kafka server: Message was too large, server rejected it to avoid allocation error",
+        "kafka: invalid configuration (Attempt to produce message larger than configured Producer.MaxMessageBytes)",
+    ],
+)
+async def test_an_event_that_no_bus_would_take_begins_no_outage(
+    sidecar: Sidecar, bus: Bus, reason: str
+) -> None:
+    bus.reason = lambda _: reason
+    result = await sidecar.publish_bulk(TOPIC, entries(2))
+    assert not result.unasked, "the events were judged"
+    with pytest.raises(SidecarUnavailable):
+        await sidecar.publish(TOPIC, b"{}", "k")
+    assert not sidecar.holds(TOPIC)
+
+
 async def test_what_the_sidecar_says_for_itself_begins_no_outage(sidecar: Sidecar, bus: Bus) -> None:
     bus.instead = aiohttp.ClientConnectorError(None, OSError("refused"))  # type: ignore[arg-type]
     with pytest.raises(SidecarUnavailable):

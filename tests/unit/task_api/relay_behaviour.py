@@ -359,6 +359,25 @@ class RelayBehaviour:
         assert sorted(broker.out) == sorted(ids[1:])
         assert (await table.left())[ids[0]].attempts == 0
 
+    async def test_a_row_that_may_not_be_tried_makes_room_for_others(
+        self, relay: OutboxRelay, table: Table, broker: ScriptedBroker
+    ) -> None:
+        """Greater than a request, it goes alone, and its partition has failed as often as it bears."""
+        (great,) = await table.add(size=MAX_BYTES + 1)
+        (other,) = await table.add()
+
+        def down(rows: Sequence[OutboxRow]) -> dict[UUID, Rejection]:
+            if any(row.id == great for row in rows):
+                raise BrokerHeld("the bus took nothing a moment ago")
+            broker.out += [row.id for row in rows]
+            return {}
+
+        broker.down = down
+        for _ in range(2):
+            await relay.drain()
+        assert broker.out == [other]
+        assert await table.left() == {great: Standing(attempts=0, waits=True, parked=False)}
+
     async def test_a_partition_that_is_shut_counts_against_no_row(
         self, relay: OutboxRelay, table: Table, broker: ScriptedBroker, seconds: Seconds
     ) -> None:

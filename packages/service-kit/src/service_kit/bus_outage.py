@@ -26,7 +26,15 @@ _BORNE = 2
 _SHUT = "circuit breaker is open"
 """What the client says of an event for a partition that is shut: the bus was not asked."""
 
+_OF_THE_EVENT = ("too large", "larger than configured")
+"""What the client and the broker say of an event that no bus would take."""
+
 _log = get_logger(__name__)
+
+
+def is_of_the_event(reason: str) -> bool:
+    """Whether an event failed for what it is: an answer, so that the bus is there."""
+    return any(words in reason for words in _OF_THE_EVENT)
 
 
 def is_shut_out(reason: str) -> bool:
@@ -44,8 +52,8 @@ def partition_of(key: str, partitions: int) -> int:
 
 @dataclass
 class Attempt:
-    """One publish. `taken`: whether the bus took any of it, where nobody answered it did not; None when it was not
-    asked. `failed` are the keys of those events that it was asked to take, and did not."""
+    """One publish. `taken`: whether the bus took any of it, where nobody answered it did not; None when that says
+    nothing of the bus. `failed` are the keys of those events that it could have taken, and did not."""
 
     taken: bool | None = False
     failed: Sequence[str] = ()

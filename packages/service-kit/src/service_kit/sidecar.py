@@ -24,7 +24,7 @@ from yarl import URL
 
 from event_contracts.topics import TOPICS
 from service_kit import telemetry
-from service_kit.bus_outage import Attempt, BusOutage, is_shut_out
+from service_kit.bus_outage import Attempt, BusOutage, is_of_the_event, is_shut_out
 from service_kit.logs import get_logger
 from service_kit.metrics import SIDECAR_DURATION, SIDECAR_FAILURES
 from service_kit.settings import ServiceSettings
@@ -115,11 +115,13 @@ class BulkResult:
     unasked: frozenset[str] = frozenset()
 
     @property
-    def taken(self) -> bool | None:
-        """Whether the broker took any; None when it was asked of none."""
-        if self.accepted:
-            return True
-        return None if self.unasked.issuperset(self.failed) else False
+    def missed(self) -> set[str]:
+        """The entries that speak against the broker: it was asked, and they are such as it takes."""
+        return {
+            entry_id
+            for entry_id, reason in self.failed.items()
+            if entry_id not in self.unasked and not is_of_the_event(reason)
+        }
 
 
 class Sidecar:
@@ -181,9 +183,9 @@ class Sidecar:
     async def _publish_together(self, topic: str, entries: Sequence[Outgoing]) -> BulkResult:
         with self._attempt(topic) as attempt:
             result = await self._bulk(topic, entries)
-            asked = result.failed.keys() - result.unasked
-            attempt.taken = result.taken
-            attempt.failed = [entry.key for entry in entries if entry.entry_id in asked]
+            missed = result.missed
+            attempt.taken = True if result.accepted else False if missed else None
+            attempt.failed = [entry.key for entry in entries if entry.entry_id in missed]
             return result
 
     def _outage_of(self, topic: str) -> BusOutage:
@@ -211,7 +213,7 @@ class Sidecar:
                 attempt.taken = None
                 raise
             except SidecarUnavailable as error:
-                attempt.taken = None if is_shut_out(str(error)) else False
+                attempt.taken = None if is_shut_out(str(error)) or is_of_the_event(str(error)) else False
                 raise
 
     async def _bulk(self, topic: str, entries: Sequence[Outgoing]) -> BulkResult:

@@ -216,7 +216,8 @@ class OutboxRelay:
                 self._rejected(row, sent.rejected[row.id]) for row in request if row.id in sent.rejected
             ]
         elif sent.held:
-            return
+            if len(request) == 1 and len(fresh) > 1:  # another row may be one that can be tried
+                verdict.failures.append(self._uncounted(request[0], "not sent", within=1.0))
         elif len(request) == 1 and len(fresh) > 1:
             await self._probe(topic, request[0], sent, fresh[1:], verdict)
         elif sent.is_judged:
@@ -235,7 +236,9 @@ class OutboxRelay:
         if other.accepted:
             self._passes(pace)
         if sent.unknown or other.held:  # neither is a failure; the row only steps aside
-            verdict.failures.append(self._uncounted(failed, _reason(sent, failed)))
+            verdict.failures.append(
+                self._uncounted(failed, _reason(sent, failed), within=1.0 if other.held else 5.0)
+            )
         else:
             verdict.failures.append(self._rejected(failed, sent.rejected[failed.id]))
 
